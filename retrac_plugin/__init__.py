@@ -1,0 +1,1 @@
+"""Diffusion-TracIn and Diffusion-ReTrac for Captum, dattri and the command line."""

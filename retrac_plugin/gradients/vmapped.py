@@ -1,0 +1,90 @@
+"""The reference engine: ``torch.func`` per-sample gradients, chunk by chunk.
+
+Right on every layer that ``torch.func`` can differentiate. Memory: one chunk of rows times the
+number of parameters, beside the plain pass over the chunk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import torch
+from torch import Tensor
+from torch.func import grad_and_value, vmap
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils._pytree import tree_leaves, tree_map
+
+from retrac_plugin.gradients.engine import (
+    Batch,
+    LossFunction,
+    Parameters,
+    Products,
+    RowGradients,
+)
+
+
+class VmapEngine:
+    """Per-row gradients by ``vmap(grad)``.
+
+    Args:
+        losses: The per-sample losses as a function of the attributed parameters.
+        parameters: The attributed parameters.
+        chunk_bytes: Roughly how much memory the gradients of one chunk may take.
+    """
+
+    def __init__(
+        self, losses: LossFunction, parameters: Parameters, chunk_bytes: int = 2**28
+    ) -> None:
+        self.parameters = {name: value.detach() for name, value in parameters.items()}
+        self.width = sum(value.numel() for value in parameters.values())
+        item_size = max((value.element_size() for value in parameters.values()), default=1)
+        self.rows_per_chunk = max(1, chunk_bytes // max(1, self.width * item_size))
+
+        def mean_loss(values: Parameters, row: Batch) -> tuple[Tensor, Tensor]:
+            row_losses = losses(values, row)
+            return row_losses.mean(), row_losses
+
+        # randomness="error" turns noise drawn inside the model into an error instead of bad scores.
+        self._per_row = vmap(
+            grad_and_value(mean_loss, has_aux=True), in_dims=(None, 0), randomness="error"
+        )
+
+    def gradients(self, batch: Batch, draws: int) -> RowGradients:
+        """See ``GradientEngine.gradients``."""
+        chunks = list(self._chunks(batch, draws))
+        flat = [torch.cat([g.flatten(1) for g in grads.values()], dim=1) for _, grads in chunks]
+        return RowGradients(torch.cat([losses for losses, _ in chunks]), torch.cat(flat))
+
+    def products(self, batches: Iterable[Batch], draws: int, vectors: Tensor) -> Iterator[Products]:
+        """See ``GradientEngine.products``."""
+        for batch in batches:
+            parts = [
+                Products(losses, *_contract(grads, vectors))
+                for losses, grads in self._chunks(batch, draws)
+            ]
+            yield Products(*(torch.cat(column) for column in zip(*parts, strict=True)))
+
+    def _chunks(self, batch: Batch, draws: int) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
+        rows = tree_map(lambda leaf: leaf.unflatten(0, (-1, draws)), batch)
+        num_rows = tree_leaves(rows)[0].shape[0]
+        for start in range(0, num_rows, self.rows_per_chunk):
+            stop = min(start + self.rows_per_chunk, num_rows)
+            chunk = tree_map(lambda leaf, a=start, b=stop: leaf[a:b], rows)
+            # The fused attention kernels have no batching rule.
+            with torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
+                grads, (_, losses) = self._per_row(self.parameters, chunk)
+            yield losses, grads
+
+
+def _contract(gradients: dict[str, Tensor], vectors: Tensor) -> tuple[Tensor, Tensor]:
+    """Return inner products with ``vectors`` and norms, parameter by parameter."""
+    first = next(iter(gradients.values()))
+    dots = first.new_zeros(first.shape[0], vectors.shape[0])
+    norms, offset = [], 0
+    for gradient in gradients.values():
+        flat = gradient.flatten(1)
+        dots += flat @ vectors[:, offset : offset + flat.shape[1]].T
+        norms.append(torch.linalg.vector_norm(flat, dim=1))
+        offset += flat.shape[1]
+    # The norm of norms: squares are never formed on their own, so small gradients do not underflow.
+    return dots, torch.linalg.vector_norm(torch.stack(norms), dim=0)
