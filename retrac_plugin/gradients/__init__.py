@@ -1,1 +1,1 @@
-"""Per-sample gradients behind one narrow interface."""
+"""Per-sample gradients behind one narrow interface, see ``engine``."""

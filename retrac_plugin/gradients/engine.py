@@ -60,9 +60,7 @@ class GradientEngine(Protocol):
             draws: How many consecutive losses are averaged into one row.
         """
 
-    def products(
-        self, batches: Iterable[Batch], draws: int, vectors: Tensor
-    ) -> Iterator[Products]:
+    def products(self, batches: Iterable[Batch], draws: int, vectors: Tensor) -> Iterator[Products]:
         """Yield, batch by batch and in order, inner products and norms; no gradient is kept.
 
         Args:

@@ -1,0 +1,36 @@
+"""What the diffusers adapter answers to retrac-plugin's hooks; imports nothing heavy by itself."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from retrac_plugin.hookspecs import WrappedModel, hookimpl
+
+if TYPE_CHECKING:
+    from retrac_plugin.run import Run
+
+
+@hookimpl
+def retrac_wrap_model(network: Any, scheduler: Any) -> WrappedModel | None:
+    """Denoisers and noise schedulers of diffusers."""
+    if "diffusers" not in sys.modules:  # then neither of them can come from there
+        return None
+    from retrac_adapters.denoisers import predict_with
+    from retrac_adapters.schedules import read_schedule
+
+    schedule = read_schedule(scheduler)
+    predict = predict_with(network)
+    if schedule is None or predict is None:
+        return None
+    return WrappedModel(predict, schedule)
+
+
+@hookimpl
+def retrac_read_run(directory: Path, loss: str) -> Run | None:
+    """Training runs as the diffusers example scripts and ``save_pretrained`` leave them."""
+    from retrac_adapters.runs import find_configs, read_run
+
+    configs = find_configs(directory)
+    return None if configs is None else read_run(directory, configs, loss)

@@ -1,0 +1,50 @@
+"""What the core itself registers, through the same hooks as everyone; import-light."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from importlib import import_module
+from typing import Any
+
+from retrac_plugin.hookspecs import AttributorEntry, MetricEntry, WrappedModel, hookimpl
+
+PAPER = "Xie et al., TMLR 2024, arXiv 2401.09031"
+
+
+def _lazily(module: str, name: str) -> Any:
+    return lambda: getattr(import_module(f"retrac_plugin.{module}"), name)
+
+
+@hookimpl
+def retrac_register_attributors() -> Iterable[AttributorEntry]:
+    """Our two methods."""
+    yield AttributorEntry(
+        "diffusion-tracin",
+        "TracIn over timesteps: inner products of gradients, norms kept",
+        _lazily("attributors", "DiffusionTracIn"),
+        PAPER,
+    )
+    yield AttributorEntry(
+        "diffusion-retrac",
+        "TracIn over timesteps with every gradient's norm taken away",
+        _lazily("attributors", "DiffusionReTrac"),
+        PAPER,
+    )
+
+
+@hookimpl
+def retrac_register_metrics() -> Iterable[MetricEntry]:
+    """Our metrics, one protocol a file."""
+    from retrac_plugin.metrics import ENTRIES
+
+    return ENTRIES
+
+
+@hookimpl(trylast=True)
+def retrac_wrap_model(network: Any, scheduler: Any) -> WrappedModel | None:
+    """Any torch module ``(noisy, timesteps, **conditions) -> prediction`` with a ``NoiseSchedule``."""
+    if not hasattr(scheduler, "coefficients"):  # the one method of a NoiseSchedule
+        return None
+    return WrappedModel(
+        lambda call, noisy, timesteps, conditions: call(noisy, timesteps, **conditions), scheduler
+    )

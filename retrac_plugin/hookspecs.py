@@ -1,0 +1,98 @@
+"""The hooks that plugins answer, and the records they answer with. Imports no torch.
+
+A plugin is a module named by an entry point of the group ``retrac_plugin``. It imports ``hookimpl``
+from ``retrac_plugin`` and defines functions with the names below.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+if TYPE_CHECKING:
+    from retrac_plugin.diffusion import NoiseSchedule, Predict
+    from retrac_plugin.run import Run
+
+PROJECT = "retrac_plugin"
+"""Name of the entry-point group and of the pluggy project."""
+
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+@dataclass(frozen=True)
+class AttributorEntry:
+    """An attribution method on offer.
+
+    Attributes:
+        name: What users type, such as ``"diffusion-retrac"``.
+        summary: One line for ``retrac list``.
+        load: Returns the attributor class; heavy imports belong in here.
+        source: The paper or package that defines the method.
+        needs: Distributions that must be installed, such as ``("captum",)``.
+    """
+
+    name: str
+    summary: str
+    load: Callable[[], Any]
+    source: str = ""
+    needs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class MetricEntry:
+    """A measure of the quality of scores.
+
+    Attributes:
+        name: What users type, such as ``"specificity"``.
+        summary: One line for ``retrac list``.
+        load: Returns the metric, a function ``(values [query, train], evidence) -> float``.
+        higher_is_better: Its direction, or None where there is none.
+        source: Where it is defined.
+        needs: Distributions that must be installed.
+    """
+
+    name: str
+    summary: str
+    load: Callable[[], Any]
+    higher_is_better: bool | None = True
+    source: str = ""
+    needs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class WrappedModel:
+    """How a third party's denoiser and noise scheduler are to be used.
+
+    Attributes:
+        predict: ``(call, noisy, timesteps, conditions) -> prediction``, where ``call`` is the network
+            with the checkpoint's parameters in place.
+        schedule: The training process, as a ``NoiseSchedule``.
+    """
+
+    predict: Predict
+    schedule: NoiseSchedule
+
+
+@hookspec
+def retrac_register_attributors() -> Iterable[AttributorEntry]:  # type: ignore[empty-body]
+    """Yield the attribution methods that this plugin brings."""
+
+
+@hookspec
+def retrac_register_metrics() -> Iterable[MetricEntry]:  # type: ignore[empty-body]
+    """Yield the metrics that this plugin brings."""
+
+
+@hookspec(firstresult=True)
+def retrac_wrap_model(network: Any, scheduler: Any) -> WrappedModel | None:
+    """Return how to use ``network`` with ``scheduler``, or None for "not mine"; first answer wins."""
+
+
+@hookspec(firstresult=True)
+def retrac_read_run(directory: Path, loss: str) -> Run | None:
+    """Read a training run from disk, or return None for "not mine"; first answer wins."""

@@ -1,0 +1,210 @@
+"""The two passes of one checkpoint: over the queries for their gradients, over the train set for products."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from retrac_plugin.checkpoints import Checkpoint, load_into
+from retrac_plugin.diffusion import DiffusionModel, NoisyBatch
+from retrac_plugin.draws import Draw, Draws, Request
+from retrac_plugin.errors import GradientError, InputError
+from retrac_plugin.examples import Block, ExampleSource
+from retrac_plugin.gradients.engine import EngineFactory, GradientEngine
+from retrac_plugin.rescaling import Rescaling
+
+Tick = Callable[[int], object]
+"""Called with the number of samples done, for a progress bar."""
+
+
+@dataclass
+class CheckpointPass:
+    """One checkpoint of a model, loaded, and how samples are led past it.
+
+    Attributes:
+        model: The diffusion model.
+        checkpoint: The checkpoint.
+        position: Its position in the series.
+        make_engine: What computes gradients.
+        device: Where.
+        batch_size: Samples per network pass; the noise draws of a timestep always share one.
+        tick: Progress.
+    """
+
+    model: DiffusionModel
+    checkpoint: Checkpoint
+    position: int
+    make_engine: EngineFactory
+    device: torch.device
+    batch_size: int
+    tick: Tick
+    engine: GradientEngine = field(init=False)
+    dtype: torch.dtype = field(init=False)
+
+    def __post_init__(self) -> None:
+        fixed = load_into(self.model.network, self.checkpoint, self.device)
+        attributed = {name: fixed.pop(name) for name in self.model.attributed_names()}
+        self.dtype = next(iter(attributed.values())).dtype
+        self.engine = self.make_engine(partial(self.model.losses, fixed), attributed)
+
+    def query_gradients(
+        self, source: ExampleSource, draws: Draws, rescalings: Sequence[Rescaling]
+    ) -> Tensor:
+        """Return ``[rescaling, query, width]``: ``1/T sum_t rescaled(1/S sum_s g(q, t, s))``."""
+        blocks = list(source.blocks(self._block_size(draws)))
+        total = torch.zeros(
+            len(rescalings), len(source), self.engine.width, dtype=self.dtype, device=self.device
+        )
+        start = 0
+        for block in blocks:
+            stop = start + len(block.ids)
+            self.add_query_gradients(total[:, start:stop], block, source, draws, rescalings)
+            start = stop
+        return total
+
+    def add_query_gradients(
+        self,
+        total: Tensor,
+        block: Block,
+        source: ExampleSource,
+        draws: Draws,
+        rescalings: Sequence[Rescaling],
+    ) -> None:
+        """Add the query-side gradients of one block's examples to ``total [rescaling, query, width]``."""
+        timesteps_each, noise_each = draws.per_sample()
+        draw = self._draw(block, source, draws, "query")
+        for rows in torch.arange(draw.timesteps.numel()).split(
+            max(1, self.batch_size // noise_each)
+        ):
+            batch = self._diffuse(block, draw, rows)
+            losses, gradients = self.engine.gradients(batch, noise_each)
+            norms = torch.linalg.vector_norm(gradients, dim=1)
+            query = rows // timesteps_each
+            self._check_finite(
+                "query", losses, norms, [block.ids[q] for q in query], batch.timesteps
+            )
+            for part, rescale in zip(total, rescalings, strict=True):
+                scaled = gradients * (rescale(norms) / timesteps_each)[:, None]
+                part.index_add_(0, query.to(self.device), scaled)
+        self.tick(len(block.ids))
+
+    def train_products(
+        self, source: ExampleSource, draws: Draws, vectors: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return the train gradients' products ``[train, vector]`` with vectors, and norms ``[train]``."""
+        timesteps_each, noise_each = draws.per_sample()
+        seen: list[Tensor] = []
+
+        def batches() -> Iterator[NoisyBatch]:
+            for block in source.blocks(self._block_size(draws)):
+                batch = self._train_batch(block, source, draws)
+                seen.append(batch.timesteps)
+                yield batch
+
+        losses, dots, norms = [], [], []
+        for products in self.engine.products(batches(), timesteps_each * noise_each, vectors):
+            losses.append(products.losses)
+            dots.append(products.dots)
+            norms.append(products.norms)
+            self.tick(len(products.norms))
+        all_norms = torch.cat(norms)
+        self._check_finite("train", torch.cat(losses), all_norms, source.ids, torch.cat(seen))
+        return torch.cat(dots), all_norms
+
+    def own_products(
+        self, source: ExampleSource, train_draws: Draws, query_draws: Draws, rescale: Rescaling
+    ) -> tuple[Tensor, Tensor]:
+        """Return each sample's train gradient times its own query gradient ``[train]``, and norms."""
+        dots, norms = [], []
+        size = min(self._block_size(train_draws), self._block_size(query_draws))
+        for block in source.blocks(size):
+            queries = self._zeros(1, len(block.ids))
+            self.add_query_gradients(queries, block, source, query_draws, [rescale])
+            batch = self._train_batch(block, source, train_draws)
+            per_sample = batch.timesteps.shape[0] // len(block.ids)
+            for products in self.engine.products([batch], per_sample, queries[0]):
+                self._check_finite(
+                    "train", products.losses, products.norms, block.ids, batch.timesteps
+                )
+                dots.append(products.dots.diagonal())
+                norms.append(products.norms)
+        return torch.cat(dots), torch.cat(norms)
+
+    def _zeros(self, *shape: int) -> Tensor:
+        return torch.zeros(*shape, self.engine.width, dtype=self.dtype, device=self.device)
+
+    def _block_size(self, draws: Draws) -> int:
+        timesteps_each, noise_each = draws.per_sample()
+        return max(1, self.batch_size // (timesteps_each * noise_each))
+
+    def _train_batch(self, block: Block, source: ExampleSource, draws: Draws) -> NoisyBatch:
+        draw = self._draw(block, source, draws, "train")
+        return self._diffuse(block, draw, torch.arange(draw.timesteps.numel()))
+
+    def _draw(self, block: Block, source: ExampleSource, draws: Draws, side: str) -> Draw:
+        step = self.position if self.checkpoint.step is None else self.checkpoint.step
+        num_timesteps = self.model.schedule.num_timesteps
+        draw = draws.draw(
+            Request(
+                block.ids,
+                block.keys,
+                block.samples.shape[1:],
+                side,
+                source.dataset_size,
+                self.position,
+                step,
+                num_timesteps,
+            )
+        )
+        low, high = int(draw.timesteps.min()), int(draw.timesteps.max())
+        if low < 0 or high >= num_timesteps:
+            raise InputError(
+                f"timestep {low if low < 0 else high} of the {side} side is outside the schedule: "
+                f"expected 0 to {num_timesteps - 1}"
+            )
+        return draw
+
+    def _diffuse(self, block: Block, draw: Draw, rows: Tensor) -> NoisyBatch:
+        """Return the noisy samples of some (sample, timestep) rows, the draws of a row side by side."""
+        timesteps_each, noise_each = draw.noise.shape[1:3]
+        if not block.samples.is_floating_point():
+            raise InputError(
+                f"samples are {block.samples.dtype}, expected floating-point numbers in the range "
+                "that the model was trained on, such as images / 127.5 - 1"
+            )
+        which = (rows // timesteps_each).repeat_interleave(noise_each)
+        return self.model.diffuse(
+            self._move(block.samples[which]),
+            self._move(draw.timesteps.flatten()[rows].repeat_interleave(noise_each)),
+            self._move(draw.noise.flatten(0, 1)[rows].flatten(0, 1)),
+            {name: self._select(value, which) for name, value in block.conditions.items()},
+        )
+
+    def _select(self, value: Any, which: Tensor) -> Any:
+        if isinstance(value, dict):
+            return {name: self._select(part, which) for name, part in value.items()}
+        return self._move(value[which])
+
+    def _move(self, tensor: Tensor) -> Tensor:
+        floating = tensor.is_floating_point()
+        return tensor.to(self.device, self.dtype if floating else None)
+
+    def _check_finite(
+        self, side: str, losses: Tensor, norms: Tensor, ids: Sequence[int], timesteps: Tensor
+    ) -> None:
+        """Refuse losses ``[row, draw]`` or norms ``[row]`` that are not finite, naming the first."""
+        bad = ~(losses.isfinite().all(1) & norms.isfinite())
+        if not bad.any():
+            return
+        row = int(bad.nonzero()[0])
+        what = "gradient" if losses[row].isfinite().all() else "loss"
+        at = sorted(set(timesteps.view(len(norms), -1)[row].tolist()))
+        raise GradientError(
+            f"the {what} of {side} sample {ids[row]} is not finite at timestep "
+            f"{', '.join(map(str, at))} of {self.checkpoint.name} (position {self.position})"
+        )

@@ -1,0 +1,201 @@
+"""Finds plugins, survives broken ones, and looks up what they bring by name."""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from collections.abc import Iterable, Mapping
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import pluggy
+
+from retrac_plugin import hookspecs
+from retrac_plugin.errors import PluginError
+from retrac_plugin.hookspecs import AttributorEntry, MetricEntry
+
+if TYPE_CHECKING:
+    from retrac_plugin.diffusion import DiffusionModel, Loss, TimestepWeight
+    from retrac_plugin.run import Run
+
+Entry = TypeVar("Entry", AttributorEntry, MetricEntry)
+
+
+def load_entry_points(manager: pluggy.PluginManager) -> None:
+    """Register every installed plugin; warn about, and skip, those that fail."""
+    for entry_point in entry_points(group=hookspecs.PROJECT):
+        if manager.has_plugin(entry_point.name):
+            continue
+        try:
+            register(manager, entry_point.load(), entry_point.name)
+        except Exception as error:  # a third party's module may raise anything
+            problem = f"{type(error).__name__}: {error}"
+            message = f"plugin {entry_point.name!r} ({entry_point.value}) was skipped: {problem}"
+            warnings.warn(message, RuntimeWarning, stacklevel=2)
+
+
+def register(manager: pluggy.PluginManager, plugin: object, name: str) -> None:
+    """Register one plugin whole or not at all.
+
+    Raises:
+        pluggy.PluginValidationError: If it answers a hook that does not exist, or with wrong arguments.
+    """
+    try:
+        manager.register(plugin, name=name)
+        manager.check_pending()  # a misspelt hook is this plugin's fault, so find it now
+    except Exception:
+        if manager.has_plugin(name):
+            manager.unregister(name=name)
+        raise
+
+
+@functools.cache
+def plugin_manager() -> pluggy.PluginManager:
+    """Return the process-wide plugin manager, plugins found."""
+    manager = pluggy.PluginManager(hookspecs.PROJECT)
+    manager.add_hookspecs(hookspecs)
+    load_entry_points(manager)
+    return manager
+
+
+def attributors() -> Mapping[str, tuple[AttributorEntry, str]]:
+    """Return every registered attributor with the name of the plugin that brought it."""
+    return _collect("retrac_register_attributors", AttributorEntry)
+
+
+def metrics() -> Mapping[str, tuple[MetricEntry, str]]:
+    """Return every registered metric with the name of the plugin that brought it."""
+    return _collect("retrac_register_metrics", MetricEntry)
+
+
+def get_attributor(name: str) -> Any:
+    """Return the attributor class registered as ``name``.
+
+    Raises:
+        PluginError: If there is none; the message lists those there are.
+    """
+    return _look_up(attributors(), name, "attributor").load()
+
+
+def get_metric(name: str) -> Any:
+    """Return the metric function registered as ``name``.
+
+    Raises:
+        PluginError: If there is none; the message lists those there are.
+    """
+    return _look_up(metrics(), name, "metric").load()
+
+
+def wrap(
+    network: Any, scheduler: Any, loss: Loss = "mse", weight: TimestepWeight | None = None
+) -> DiffusionModel:
+    """Return ``network`` and ``scheduler`` as one timestep-aware model.
+
+    Args:
+        network: A denoiser, such as a diffusers ``UNet2DModel``.
+        scheduler: The noise scheduler it was *trained* with, or a ``NoiseSchedule``.
+        loss: ``"mse"``, ``"l1"``, or a function ``(prediction, target) -> elementwise loss``.
+        weight: Optional weight of the loss at each timestep, ``timesteps -> weights``.
+
+    Raises:
+        PluginError: If no installed adapter knows the pair.
+        InputError: If the loss or the scheduler's prediction type is unknown.
+    """
+    from retrac_plugin.diffusion import DiffusionModel  # torch: not before it is needed
+
+    manager = plugin_manager()
+    wrapped = manager.hook.retrac_wrap_model(network=network, scheduler=scheduler)
+    if wrapped is None:
+        asked = ", ".join(sorted(name for name, _ in manager.list_name_plugin()))
+        raise PluginError(
+            f"no adapter knows {_type_name(network)} with {_type_name(scheduler)} (asked: {asked}). "
+            "Expected a torch module with a diffusers scheduler or a retrac_plugin NoiseSchedule; "
+            "for another library install or write a plugin that answers retrac_wrap_model"
+        )
+    return DiffusionModel.build(network, wrapped, loss, weight)
+
+
+def read_run(directory: str | Path, loss: str = "mse") -> Run:
+    """Read a training run: network, schedule, checkpoints, step sizes, and its trace where it has one.
+
+    Args:
+        directory: The run's folder.
+        loss: The loss the run was trained with, ``"mse"`` or ``"l1"``.
+
+    Raises:
+        InputError: If the folder does not exist.
+        PluginError: If no installed plugin can read it.
+    """
+    from retrac_plugin.errors import InputError
+
+    path = Path(directory)
+    if not path.is_dir():
+        raise InputError(f"expected a training run's folder, got {str(path)!r}, which is none")
+    manager = plugin_manager()
+    run = manager.hook.retrac_read_run(directory=path, loss=loss)
+    if run is None:
+        raise PluginError(
+            f"no plugin can read {str(path)!r} as a training run. Expected a denoiser's config.json "
+            "in it or in its unet/ folder, and checkpoint-*/ folders with safetensors weights"
+        )
+    return run  # type: ignore[no-any-return]
+
+
+def register_with(framework: str) -> None:
+    """Add our attributors to a framework's own namespace, so that its users import them from there.
+
+    Args:
+        framework: ``"captum"`` (then ``from captum.influence import DiffusionReTracCP``) or
+            ``"dattri"`` (then ``from dattri.algorithm import DiffusionReTracAttributor``).
+
+    Raises:
+        PluginError: If the framework is another one.
+        MissingDependencyError: If the framework is not installed.
+    """
+    from retrac_plugin import frameworks
+
+    frameworks.register_with(framework)
+
+
+def _collect(hook: str, kind: type[Entry]) -> Mapping[str, tuple[Entry, str]]:
+    manager = plugin_manager()
+    found: dict[str, tuple[Entry, str]] = {}
+    for implementation in getattr(manager.hook, hook).get_hookimpls():
+        plugin = implementation.plugin_name
+        for entry in _answers(implementation, hook, kind):
+            if entry.name in found:
+                raise PluginError(
+                    f"two plugins, {found[entry.name][1]!r} and {plugin!r}, both bring "
+                    f"{entry.name!r} ({hook}): uninstall one of them, or rename its entry"
+                )
+            found[entry.name] = (entry, plugin)
+    return dict(sorted(found.items()))
+
+
+def _answers(implementation: Any, hook: str, kind: type[Entry]) -> Iterable[Entry]:
+    """Return one plugin's records, or none, with a warning, if it fails."""
+    try:
+        entries = list(implementation.function())
+        wrong = [entry for entry in entries if not isinstance(entry, kind)]
+        if wrong:
+            raise PluginError(f"expected {kind.__name__} records, got {wrong[0]!r}")
+    except Exception as error:  # a third party's hook may raise anything
+        problem = f"{type(error).__name__}: {error}"
+        message = (
+            f"plugin {implementation.plugin_name!r} failed in {hook} and was skipped: {problem}"
+        )
+        warnings.warn(message, RuntimeWarning, stacklevel=4)
+        return []
+    return entries
+
+
+def _look_up(entries: Mapping[str, tuple[Entry, str]], name: str, kind: str) -> Entry:
+    if name not in entries:
+        installed = ", ".join(entries) or "none"
+        raise PluginError(f"unknown {kind} {name!r}: installed are {installed}")
+    return entries[name][0]
+
+
+def _type_name(thing: object) -> str:
+    return f"{type(thing).__module__}.{type(thing).__qualname__}"

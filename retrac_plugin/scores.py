@@ -1,0 +1,94 @@
+"""Scores: the influence of every training sample on every query."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from retrac_plugin.errors import InputError
+from retrac_plugin.files import write_atomically
+
+FORMAT = 1
+
+
+class Top(NamedTuple):
+    """The extreme training samples of each query."""
+
+    indices: Tensor
+    """``[query, k]``, int64: positions in the training set."""
+    values: Tensor
+    """``[query, k]``: their scores."""
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """Influence ``[query, train]``.
+
+    Positive: a training step on the sample lowers the query's loss (a proponent); negative: it
+    raises it (an opponent).
+
+    Attributes:
+        values: ``[query, train]``.
+        gradient_norms: Norm of each training sample's gradient, ``[checkpoint, train]``, or None.
+        about: How the scores were made; written along.
+    """
+
+    values: Tensor
+    gradient_norms: Tensor | None = None
+    about: dict[str, Any] = field(default_factory=dict)
+
+    def proponents(self, k: int) -> Top:
+        """Return, per query, the ``k`` training samples with the highest scores, highest first.
+
+        Raises:
+            InputError: If ``k`` is not between 1 and the number of training samples.
+        """
+        return self._top(k, largest=True)
+
+    def opponents(self, k: int) -> Top:
+        """Return, per query, the ``k`` training samples with the lowest scores, lowest first.
+
+        Raises:
+            InputError: If ``k`` is not between 1 and the number of training samples.
+        """
+        return self._top(k, largest=False)
+
+    def save(self, path: str | Path) -> None:
+        """Write the scores as one safetensors file, whole or not at all."""
+        tensors = {"values": self.values.contiguous()}
+        if self.gradient_norms is not None:
+            tensors["gradient_norms"] = self.gradient_norms.contiguous()
+        metadata = {"retrac": json.dumps({"format": FORMAT, "about": self.about})}
+        write_atomically(Path(path), lambda temporary: save_file(tensors, temporary, metadata))
+
+    @classmethod
+    def load(cls, path: str | Path) -> Scores:
+        """Read scores that ``save`` wrote.
+
+        Raises:
+            InputError: If the file cannot be read or was written by another version.
+        """
+        try:
+            with safe_open(path, framework="pt") as file:
+                header = json.loads((file.metadata() or {}).get("retrac", "{}"))
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 not a dict
+        except (SafetensorError, OSError, ValueError) as error:
+            raise InputError(f"cannot read scores from {str(path)!r}: {error}") from error
+        if header.get("format") != FORMAT or "values" not in tensors:
+            raise InputError(
+                f"{str(path)!r} holds no scores of format {FORMAT} (got {header.get('format')})"
+            )
+        return cls(tensors["values"], tensors.get("gradient_norms"), header["about"])
+
+    def _top(self, k: int, largest: bool) -> Top:
+        num_train = self.values.shape[1]
+        if not 1 <= k <= num_train:
+            raise InputError(f"k must lie between 1 and the {num_train} training samples, got {k}")
+        values, indices = self.values.topk(k, dim=1, largest=largest)
+        return Top(indices, values)
