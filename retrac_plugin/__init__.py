@@ -1,6 +1,6 @@
 """Diffusion-TracIn and Diffusion-ReTrac for Captum, dattri and the command line.
 
-Names are loaded when they are first used, so that plugins and ``retrac --help`` do not wait for torch.
+Names are loaded on first use, so that plugins and ``retrac --help`` do not wait for torch.
 """
 
 from __future__ import annotations

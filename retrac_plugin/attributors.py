@@ -1,9 +1,10 @@
 """Diffusion-TracIn and Diffusion-ReTrac.
 
-``tau(q, i) = sum_k eta_k < r(g_i^k), 1/|T| sum_t r(gbar_t^k(q)) >``, where ``g_i^k`` is the gradient of
-training sample ``i`` at checkpoint ``k``, ``gbar_t^k(q)`` the noise mean of query ``q``'s gradients at
-timestep ``t``, and ``r`` keeps their norms (TracIn) or takes them away (ReTrac). Xie et al.,
-"Data Attribution for Diffusion Models: Timestep-induced Bias in Influence Estimation", TMLR 2024.
+``tau(q, i) = sum_k eta_k < r(g_i^k), 1/|T| sum_t r(gbar_t^k(q)) >``, where ``g_i^k`` is the
+gradient of training sample ``i`` at checkpoint ``k``, ``gbar_t^k(q)`` the noise mean of query
+``q``'s gradients at timestep ``t``, and ``r`` keeps their norms (TracIn) or takes them away
+(ReTrac). Xie et al., "Data Attribution for Diffusion Models: Timestep-induced Bias in Influence
+Estimation", TMLR 2024.
 """
 
 from __future__ import annotations
@@ -185,7 +186,7 @@ def attribute_together(
             products, norms[k] = at.train_products(
                 sources[0], first.train_draws, gradients.flatten(0, 1)
             )
-            products = products.T.unflatten(0, gradients.shape[:2])
+            products = products.T.reshape(*gradients.shape[:2], -1)
             for total, rescale, part in zip(values, rescalings, products, strict=True):
                 total += first.checkpoints[k].step_size * part * rescale(norms[k])
     return [

@@ -6,7 +6,13 @@ from collections.abc import Iterable
 from importlib import import_module
 from typing import Any
 
-from retrac_plugin.hookspecs import AttributorEntry, MetricEntry, WrappedModel, hookimpl
+from retrac_plugin.hookspecs import (
+    AttributorEntry,
+    CommandEntry,
+    MetricEntry,
+    WrappedModel,
+    hookimpl,
+)
 
 PAPER = "Xie et al., TMLR 2024, arXiv 2401.09031"
 
@@ -40,9 +46,29 @@ def retrac_register_metrics() -> Iterable[MetricEntry]:
     return ENTRIES
 
 
+@hookimpl
+def retrac_register_commands() -> Iterable[CommandEntry]:
+    """Our commands, one a file."""
+    yield CommandEntry(
+        "list",
+        "List the installed methods, metrics and plugins.",
+        _lazily("cli.listing", "list_installed"),
+    )
+    yield CommandEntry(
+        "attribute",
+        "Say which training images made some pictures what they are.",
+        _lazily("cli.attribute", "attribute"),
+    )
+    yield CommandEntry(
+        "self-influence",
+        "Rank the training images by their influence on themselves.",
+        _lazily("cli.self_influence", "self_influence"),
+    )
+
+
 @hookimpl(trylast=True)
 def retrac_wrap_model(network: Any, scheduler: Any) -> WrappedModel | None:
-    """Any torch module ``(noisy, timesteps, **conditions) -> prediction`` with a ``NoiseSchedule``."""
+    """Torch modules ``(noisy, timesteps, **conditions) -> prediction`` with a ``NoiseSchedule``."""
     if not hasattr(scheduler, "coefficients"):  # the one method of a NoiseSchedule
         return None
     return WrappedModel(

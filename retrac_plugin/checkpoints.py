@@ -23,14 +23,17 @@ WEIGHT_FILES = (
 )
 """Where a folder's weights are looked for, in this order; then the same in its ``unet`` folder."""
 
+_NAMED = 3
+"""How many tensors an error names."""
+
 
 @dataclass(frozen=True)
 class Checkpoint:
     """Parameters saved in training, and the step size of the training they represent.
 
     Attributes:
-        parameters: The network's state dict, or where it lies: a ``.safetensors`` file, a ``.pt`` or
-            ``.bin`` file that holds tensors only, or a folder written by ``save_pretrained``.
+        parameters: The network's state dict, or where it lies: a ``.safetensors`` file, a ``.pt``
+            or ``.bin`` file that holds tensors only, or a folder written by ``save_pretrained``.
         step_size: Learning rate times the number of visits per sample the checkpoint stands for.
         step: Training steps done when it was saved; None where unknown.
     """
@@ -63,7 +66,7 @@ def check_checkpoints(checkpoints: Sequence[Checkpoint]) -> list[Checkpoint]:
     Raises:
         InputError: If there is none, one is not a ``Checkpoint``, or a step size is not finite.
     """
-    series = [checkpoints] if isinstance(checkpoints, Checkpoint) else list(checkpoints)
+    series = list(checkpoints)
     if not series:
         raise InputError("no checkpoint: expected at least one retrac_plugin.Checkpoint")
     for position, checkpoint in enumerate(series):
@@ -164,7 +167,7 @@ def _read_sharded(index: Path) -> dict[str, Tensor]:
 def _misfit(missing: list[str], extra: list[str], shapes: list[str]) -> str:
     kinds = (("missing", missing), ("not in the network", extra), ("of another shape", shapes))
     return "; ".join(
-        f"{len(names)} {kind} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
+        f"{len(names)} {kind} ({', '.join(names[:_NAMED])}{', ...' * (len(names) > _NAMED)})"
         for kind, names in kinds
         if names
     )

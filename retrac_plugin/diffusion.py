@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
-from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +23,8 @@ Conditions = Mapping[str, Any]
 
 Predict = Callable[[Callable[..., Any], Tensor, Tensor, Conditions], Tensor]
 ElementLoss = Callable[[Tensor, Tensor], Tensor]
-Loss = Literal["mse", "l1"] | ElementLoss
+Loss = str | ElementLoss
+"""A key of ``LOSSES``, or a function."""
 TimestepWeight = Callable[[Tensor], Tensor]
 Target = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 
@@ -39,8 +40,13 @@ TARGETS: dict[str, Target] = {
 class NoiseSchedule(Protocol):
     """How a clean sample becomes a noisy one at timestep t."""
 
-    num_timesteps: int
-    prediction_type: str
+    @property
+    def num_timesteps(self) -> int:
+        """Timesteps run from 0 to this number, exclusive."""
+
+    @property
+    def prediction_type(self) -> str:
+        """What the denoiser is asked for, a key of ``TARGETS``."""
 
     def coefficients(self, timesteps: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """Return ``a_t`` and ``s_t`` of ``x_t = a_t x + s_t eps``, each shaped as ``timesteps``."""

@@ -154,12 +154,9 @@ class Given:
     noise: Tensor
 
     def __post_init__(self) -> None:
-        agree = (
-            self.noise.dim() >= 4 and self.noise.shape[2] == self.timesteps.shape[0]
-            if self.timesteps.dim() == 1
-            else self.timesteps.dim() == 2 and self.noise.shape[:2] == self.timesteps.shape
-        )
-        if not agree:
+        where = slice(2, 3) if self._for_queries else slice(0, 2)
+        agree = self.timesteps.dim() <= 2 and self.noise.shape[where] == self.timesteps.shape
+        if not agree or self.noise.dim() < self._leading:
             raise InputError(
                 "Given: expected timesteps [T] with noise [checkpoint, query, T, S, *sample], or "
                 "timesteps [checkpoint, train] with noise [checkpoint, train, *sample], got "
@@ -168,7 +165,7 @@ class Given:
 
     def per_sample(self) -> tuple[int, int]:
         """See ``Draws.per_sample``."""
-        return (self.noise.shape[2], self.noise.shape[3]) if self.timesteps.dim() == 1 else (1, 1)
+        return (self.noise.shape[2], self.noise.shape[3]) if self._for_queries else (1, 1)
 
     def draw(self, request: Request) -> Draw:
         """See ``Draws.draw``.
@@ -178,14 +175,23 @@ class Given:
         """
         self._check(request)
         noise = self.noise[request.checkpoint, request.ids]
-        if self.timesteps.dim() == 1:
+        if self._for_queries:
             return Draw(self.timesteps.expand(len(request.ids), -1), noise)
         timesteps = self.timesteps[request.checkpoint, request.ids]
         return Draw(timesteps[:, None], noise[:, None, None])
 
+    @property
+    def _for_queries(self) -> bool:
+        return self.timesteps.dim() == 1
+
+    @property
+    def _leading(self) -> int:
+        """Dimensions of the noise before a sample's own."""
+        return 4 if self._for_queries else 2
+
     def _check(self, request: Request) -> None:
         checkpoints, samples = self.noise.shape[:2]
-        shape = self.noise.shape[4 if self.timesteps.dim() == 1 else 2 :]
+        shape = self.noise.shape[self._leading :]
         if request.checkpoint >= checkpoints or max(request.ids) >= samples:
             raise InputError(
                 f"Given: noise is given for {checkpoints} checkpoints and {samples} samples, but "

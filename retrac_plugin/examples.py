@@ -24,7 +24,7 @@ from retrac_plugin.errors import InputError
 from retrac_plugin.randomness import content_key
 
 Examples = Any
-"""A map-style dataset, a list of examples, a tensor ``[sample, ...]``, or an unshuffled DataLoader."""
+"""A map-style dataset, a list, a tensor ``[sample, ...]``, or an unshuffled DataLoader."""
 
 _SHUFFLING = (RandomSampler, SubsetRandomSampler, WeightedRandomSampler)
 
@@ -55,7 +55,7 @@ class ExampleSource:
         self.ids = _loader_ids(data, role) if isinstance(data, DataLoader) else _ids(data, role)
         if not self.ids:
             raise InputError(f"{role} is empty: expected at least one example")
-        dataset = data.dataset if isinstance(data, DataLoader) else data
+        dataset: Any = data.dataset if isinstance(data, DataLoader) else data
         self.dataset_size = len(dataset)
 
     def __len__(self) -> int:

@@ -65,12 +65,27 @@ class MetricEntry:
 
 
 @dataclass(frozen=True)
+class CommandEntry:
+    """A subcommand of ``retrac``.
+
+    Attributes:
+        name: What users type, such as ``"attribute"``.
+        summary: One line for ``retrac --help``, which loads no command.
+        load: Returns the ``click.Command``; heavy imports belong inside that command's function.
+    """
+
+    name: str
+    summary: str
+    load: Callable[[], Any]
+
+
+@dataclass(frozen=True)
 class WrappedModel:
     """How a third party's denoiser and noise scheduler are to be used.
 
     Attributes:
-        predict: ``(call, noisy, timesteps, conditions) -> prediction``, where ``call`` is the network
-            with the checkpoint's parameters in place.
+        predict: ``(call, noisy, timesteps, conditions) -> prediction``, where ``call`` is the
+            network with the checkpoint's parameters in place.
         schedule: The training process, as a ``NoiseSchedule``.
     """
 
@@ -88,11 +103,16 @@ def retrac_register_metrics() -> Iterable[MetricEntry]:  # type: ignore[empty-bo
     """Yield the metrics that this plugin brings."""
 
 
+@hookspec
+def retrac_register_commands() -> Iterable[CommandEntry]:  # type: ignore[empty-body]
+    """Yield the subcommands of ``retrac`` that this plugin brings."""
+
+
 @hookspec(firstresult=True)
 def retrac_wrap_model(network: Any, scheduler: Any) -> WrappedModel | None:
-    """Return how to use ``network`` with ``scheduler``, or None for "not mine"; first answer wins."""
+    """Return how to use ``network`` with ``scheduler``, or None for "not mine"; first wins."""
 
 
 @hookspec(firstresult=True)
 def retrac_read_run(directory: Path, loss: str) -> Run | None:
-    """Read a training run from disk, or return None for "not mine"; first answer wins."""
+    """Read a training run from disk, or return None for "not mine"; first wins."""

@@ -1,4 +1,4 @@
-"""The two passes of one checkpoint: over the queries for their gradients, over the train set for products."""
+"""The two passes of one checkpoint: the queries' gradients, then the train set's products."""
 
 from __future__ import annotations
 
@@ -75,12 +75,12 @@ class CheckpointPass:
         draws: Draws,
         rescalings: Sequence[Rescaling],
     ) -> None:
-        """Add the query-side gradients of one block's examples to ``total [rescaling, query, width]``."""
+        """Add one block's query-side gradients to ``total [rescaling, query, width]``."""
         timesteps_each, noise_each = draws.per_sample()
         draw = self._draw(block, source, draws, "query")
-        for rows in torch.arange(draw.timesteps.numel()).split(
-            max(1, self.batch_size // noise_each)
-        ):
+        num_rows, at_once = draw.timesteps.numel(), max(1, self.batch_size // noise_each)
+        for start in range(0, num_rows, at_once):
+            rows = torch.arange(start, min(start + at_once, num_rows))
             batch = self._diffuse(block, draw, rows)
             losses, gradients = self.engine.gradients(batch, noise_each)
             norms = torch.linalg.vector_norm(gradients, dim=1)
@@ -96,7 +96,7 @@ class CheckpointPass:
     def train_products(
         self, source: ExampleSource, draws: Draws, vectors: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Return the train gradients' products ``[train, vector]`` with vectors, and norms ``[train]``."""
+        """Return the train gradients' products ``[train, vector]`` and norms ``[train]``."""
         timesteps_each, noise_each = draws.per_sample()
         seen: list[Tensor] = []
 
@@ -119,7 +119,7 @@ class CheckpointPass:
     def own_products(
         self, source: ExampleSource, train_draws: Draws, query_draws: Draws, rescale: Rescaling
     ) -> tuple[Tensor, Tensor]:
-        """Return each sample's train gradient times its own query gradient ``[train]``, and norms."""
+        """Return each train gradient's product with its own query gradient, and its norm."""
         dots, norms = [], []
         size = min(self._block_size(train_draws), self._block_size(query_draws))
         for block in source.blocks(size):
@@ -170,7 +170,7 @@ class CheckpointPass:
         return draw
 
     def _diffuse(self, block: Block, draw: Draw, rows: Tensor) -> NoisyBatch:
-        """Return the noisy samples of some (sample, timestep) rows, the draws of a row side by side."""
+        """Return the noisy samples of some (sample, timestep) rows, a row's draws side by side."""
         timesteps_each, noise_each = draw.noise.shape[1:3]
         if not block.samples.is_floating_point():
             raise InputError(
@@ -197,7 +197,7 @@ class CheckpointPass:
     def _check_finite(
         self, side: str, losses: Tensor, norms: Tensor, ids: Sequence[int], timesteps: Tensor
     ) -> None:
-        """Refuse losses ``[row, draw]`` or norms ``[row]`` that are not finite, naming the first."""
+        """Refuse losses ``[row, draw]`` or norms ``[row]`` that are not finite; name the first."""
         bad = ~(losses.isfinite().all(1) & norms.isfinite())
         if not bad.any():
             return

@@ -13,13 +13,13 @@ import pluggy
 
 from retrac_plugin import hookspecs
 from retrac_plugin.errors import PluginError
-from retrac_plugin.hookspecs import AttributorEntry, MetricEntry
+from retrac_plugin.hookspecs import AttributorEntry, CommandEntry, MetricEntry
 
 if TYPE_CHECKING:
     from retrac_plugin.diffusion import DiffusionModel, Loss, TimestepWeight
     from retrac_plugin.run import Run
 
-Entry = TypeVar("Entry", AttributorEntry, MetricEntry)
+Entry = TypeVar("Entry", AttributorEntry, MetricEntry, CommandEntry)
 
 
 def load_entry_points(manager: pluggy.PluginManager) -> None:
@@ -39,7 +39,7 @@ def register(manager: pluggy.PluginManager, plugin: object, name: str) -> None:
     """Register one plugin whole or not at all.
 
     Raises:
-        pluggy.PluginValidationError: If it answers a hook that does not exist, or with wrong arguments.
+        pluggy.PluginValidationError: If it answers a hook that does not exist, or wrongly.
     """
     try:
         manager.register(plugin, name=name)
@@ -67,6 +67,11 @@ def attributors() -> Mapping[str, tuple[AttributorEntry, str]]:
 def metrics() -> Mapping[str, tuple[MetricEntry, str]]:
     """Return every registered metric with the name of the plugin that brought it."""
     return _collect("retrac_register_metrics", MetricEntry)
+
+
+def commands() -> Mapping[str, tuple[CommandEntry, str]]:
+    """Return every registered subcommand with the name of the plugin that brought it."""
+    return _collect("retrac_register_commands", CommandEntry)
 
 
 def get_attributor(name: str) -> Any:
@@ -109,7 +114,7 @@ def wrap(
     if wrapped is None:
         asked = ", ".join(sorted(name for name, _ in manager.list_name_plugin()))
         raise PluginError(
-            f"no adapter knows {_type_name(network)} with {_type_name(scheduler)} (asked: {asked}). "
+            f"no adapter knows {_type_name(network)} with {_type_name(scheduler)}; asked: {asked}. "
             "Expected a torch module with a diffusers scheduler or a retrac_plugin NoiseSchedule; "
             "for another library install or write a plugin that answers retrac_wrap_model"
         )
@@ -117,7 +122,7 @@ def wrap(
 
 
 def read_run(directory: str | Path, loss: str = "mse") -> Run:
-    """Read a training run: network, schedule, checkpoints, step sizes, and its trace where it has one.
+    """Read a training run: network, schedule, checkpoints, step sizes, and trace if it has one.
 
     Args:
         directory: The run's folder.
@@ -136,8 +141,8 @@ def read_run(directory: str | Path, loss: str = "mse") -> Run:
     run = manager.hook.retrac_read_run(directory=path, loss=loss)
     if run is None:
         raise PluginError(
-            f"no plugin can read {str(path)!r} as a training run. Expected a denoiser's config.json "
-            "in it or in its unet/ folder, and checkpoint-*/ folders with safetensors weights"
+            f"no plugin can read {str(path)!r} as a training run. Expected a denoiser's "
+            "unet/config.json, scheduler/scheduler_config.json, and checkpoint-STEP folders"
         )
     return run  # type: ignore[no-any-return]
 

@@ -99,7 +99,7 @@ class Recorder:
                 f"Recorder: got {len(ids)} ids, {len(timesteps)} timesteps and {len(samples)} "
                 "samples, expected one of each per sample"
             )
-        if len(ids) and not (0 <= int(ids.min()) and int(ids.max()) < self.num_samples):
+        if len(ids) and (int(ids.min()) < 0 or int(ids.max()) >= self.num_samples):
             raise InputError(
                 f"Recorder: sample ids must lie in [0, {self.num_samples}), "
                 f"got {int(ids.min())}..{int(ids.max())}"

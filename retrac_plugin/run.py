@@ -32,6 +32,24 @@ class Run:
         """The draws of training: recorded where they were, else drawn as in training."""
         return Uniform(1) if self.trace is None else Recorded(self.trace)
 
+    @property
+    def description(self) -> str:
+        """What was found, and what was not recorded, in a few lines."""
+        schedule = self.model.schedule
+        steps = ", ".join(str(checkpoint.step) for checkpoint in self.checkpoints)
+        recorded = (
+            "recorded, and replayed"
+            if self.trace is not None
+            else "not recorded, so drawn anew as training would, with all step sizes equal"
+        )
+        return (
+            f"{type(self.model.network).__name__}, {len(self.model.attributed_names())} attributed "
+            f"tensors, {schedule.num_timesteps} timesteps, prediction type "
+            f"{schedule.prediction_type}\n"
+            f"{len(self.checkpoints)} checkpoints: steps {steps}\n"
+            f"training timesteps and noise: {recorded}"
+        )
+
 
 def read_checkpoints(directory: Path) -> tuple[list[Checkpoint], Trace | None]:
     """Read a run's ``checkpoint-STEP`` folders, oldest first, and its trace where there is one.

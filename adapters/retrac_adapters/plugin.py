@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from retrac_plugin.hookspecs import WrappedModel, hookimpl
+from retrac_plugin.hookspecs import CommandEntry, WrappedModel, hookimpl
 
 if TYPE_CHECKING:
     from retrac_plugin.run import Run
@@ -28,9 +29,25 @@ def retrac_wrap_model(network: Any, scheduler: Any) -> WrappedModel | None:
 
 
 @hookimpl
+def retrac_register_commands() -> Iterable[CommandEntry]:
+    """The demo, which trains a model of diffusers."""
+    yield CommandEntry(
+        "demo",
+        "Train a small model on digits and see which of them made its pictures.",
+        _load_demo,
+    )
+
+
+@hookimpl
 def retrac_read_run(directory: Path, loss: str) -> Run | None:
     """Training runs as the diffusers example scripts and ``save_pretrained`` leave them."""
     from retrac_adapters.runs import find_configs, read_run
 
     configs = find_configs(directory)
     return None if configs is None else read_run(directory, configs, loss)
+
+
+def _load_demo() -> Any:
+    from retrac_adapters.demo.command import demo
+
+    return demo

@@ -56,6 +56,6 @@ def _build(path: Path, kind: type[Any]) -> Any:
         found = getattr(diffusers, config["_class_name"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{str(path)!r} describes no model of diffusers: {error!r}") from error
-    if not (isinstance(found, type) and issubclass(found, kind)):
+    if kind not in getattr(found, "__mro__", ()):
         raise InputError(f"{str(path)!r}: {config['_class_name']!r} is no {kind.__name__}")
     return found.from_config(config)

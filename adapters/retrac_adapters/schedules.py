@@ -12,9 +12,9 @@ from retrac_plugin.diffusion import NoiseSchedule, VariancePreserving
 def read_schedule(scheduler: Any) -> NoiseSchedule | None:
     """Return the training process that a scheduler stands for, or None if it is not diffusers'.
 
-    Every scheduler with a table ``alphas_cumprod`` (DDPM, DDIM, PNDM, ...) diffuses in the same way,
-    however it samples; the prediction type is the one of its configuration. A ``NoiseSchedule`` is
-    returned as it is.
+    Every scheduler with a table ``alphas_cumprod`` (DDPM, DDIM, PNDM, ...) diffuses alike, however
+    it samples; the prediction type is the one of its configuration. A ``NoiseSchedule`` is returned
+    as it is.
     """
     if hasattr(scheduler, "coefficients"):
         return cast(NoiseSchedule, scheduler)

@@ -1,6 +1,6 @@
 """What every gradient engine offers, whatever it does inside.
 
-An engine turns batches of per-sample losses into per-*row* gradients. A row is the mean of ``draws``
+An engine turns batches of per-sample losses into per-*row* gradients. A row is the mean of some
 consecutive losses of a batch: on the query side the noise draws of one (query, timestep), on the
 train side the draws of one training sample. The mean of the gradients is the gradient of the mean,
 so a row costs one backward pass however many draws it has.
@@ -66,7 +66,7 @@ class GradientEngine(Protocol):
         Args:
             batches: Batches as in ``gradients``, read lazily.
             draws: How many consecutive losses are averaged into one row.
-            vectors: ``[vector, width]``, possibly none (``[0, width]``) when norms are wanted alone.
+            vectors: ``[vector, width]``, or ``[0, width]`` for the norms alone.
         """
 
 

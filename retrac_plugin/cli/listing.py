@@ -1,0 +1,30 @@
+"""``retrac list``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.util import find_spec
+
+import click
+
+from retrac_plugin import plugins
+from retrac_plugin.hookspecs import AttributorEntry, MetricEntry
+
+
+@click.command()
+def list_installed() -> None:
+    """List the installed methods, metrics and plugins."""
+    _section("Methods (retrac attribute --method NAME)", plugins.attributors())
+    _section("Metrics", plugins.metrics())
+    click.echo("Plugins")
+    for name, plugin in sorted(plugins.plugin_manager().list_name_plugin()):
+        click.echo(f"  {name:26} {getattr(plugin, '__name__', plugin)}")
+
+
+def _section(title: str, entries: Mapping[str, tuple[AttributorEntry | MetricEntry, str]]) -> None:
+    click.echo(title)
+    for name, (entry, plugin) in entries.items():
+        missing = [need for need in entry.needs if find_spec(need) is None]
+        lacking = f"; needs {', '.join(missing)}, not installed" if missing else ""
+        click.echo(f"  {name:26} {entry.summary} [{plugin}{lacking}]")
+    click.echo()

@@ -1,0 +1,48 @@
+"""``retrac`` itself: finds its subcommands through the plugins and loads only the one asked for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from retrac_plugin import plugins
+from retrac_plugin.errors import RetracError
+
+
+class PluginCommands(click.Group):
+    """A group whose commands come from plugins; help lists them without loading any."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all registered commands."""
+        return list(plugins.commands())
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Load one command."""
+        entry = plugins.commands().get(cmd_name)
+        if entry is None:
+            return None
+        command: click.Command = entry[0].load()
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands from their summaries."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, e.summary) for name, (e, _) in plugins.commands().items()])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; our own errors become a line, not a traceback."""
+        try:
+            return super().invoke(ctx)
+        except RetracError as error:
+            raise click.ClickException(str(error)) from error
+
+
+@click.group(cls=PluginCommands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="retrac-plugin")
+def main() -> None:
+    """Which training images made this picture?
+
+    Diffusion-TracIn and Diffusion-ReTrac for models trained with diffusers. Start with
+    `retrac demo`.
+    """

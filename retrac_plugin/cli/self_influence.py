@@ -1,0 +1,78 @@
+"""``retrac self-influence``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from retrac_plugin.cli.options import computing, query_draws, run_and_train
+
+
+@click.command()
+@run_and_train
+@click.option(
+    "--method",
+    default="diffusion-retrac",
+    show_default=True,
+    help="A method that `retrac list` names.",
+)
+@click.option(
+    "-k",
+    "--top",
+    type=click.IntRange(1),
+    default=10,
+    show_default=True,
+    help="Training images to print.",
+)
+@query_draws
+@computing
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=Path("retrac-self-influence.safetensors"),
+    show_default=True,
+    help="File for all of them, tensor self_influence [train].",
+)
+def self_influence(
+    run: Path,
+    train: Path,
+    loss: str,
+    method: str,
+    top: int,
+    timesteps: int,
+    noise_draws: int,
+    seed: int,
+    batch_size: int,
+    device: str,
+    out: Path,
+) -> None:
+    """Rank the training images by their influence on themselves.
+
+    High self-influence marks outliers, mislabelled and memorised images. RUN is the folder of a
+    training run, as for `retrac attribute`. Each image is its own query, at --timesteps.
+    """
+    from safetensors.torch import save_file
+
+    from retrac_plugin import Strided, plugins, read_run
+    from retrac_plugin.files import write_atomically
+    from retrac_plugin.image_files import read_examples
+
+    attributor_class = plugins.get_attributor(method)
+    found = read_run(run, loss)
+    click.echo(found.description)
+    examples = read_examples(train)
+    attributor = attributor_class(
+        found.model,
+        found.checkpoints,
+        train_draws=found.train_draws,
+        batch_size=batch_size,
+        device=device,
+        progress=True,
+    )
+    draws = Strided(timesteps, noise_draws=noise_draws, seed=seed)
+    values = attributor.self_influence(examples, query_draws=draws)
+    write_atomically(out, lambda path: save_file({"self_influence": values.cpu()}, path))
+    click.echo(f"\n{method}: self-influence [train] in {out}")
+    for index in values.argsort(descending=True)[:top].tolist():
+        click.echo(f"  {examples.names[index]}  {values[index]:+.4g}")

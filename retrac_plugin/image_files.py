@@ -1,0 +1,134 @@
+"""Examples from files: folders of images, NumPy arrays, safetensors. Nothing is ever unpickled."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from retrac_plugin.errors import InputError, MissingDependencyError
+
+IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
+IMAGE_KEYS = ("sample", "images", "train_images")
+"""Under which of these names an archive's images are looked for, where it holds several arrays."""
+
+
+class FileExamples(Dataset[dict[str, Any]]):
+    """Examples that came from files.
+
+    Attributes:
+        names: What to call each example: its file's name, or its number.
+    """
+
+    names: list[str]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+class ImageFiles(FileExamples):
+    """Image files as tensors ``[C, H, W]`` in [-1, 1]: grey images with one channel, others RGB."""
+
+    def __init__(self, paths: list[Path], root: Path) -> None:
+        self.paths = paths
+        self.names = [str(path.relative_to(root)) for path in paths]
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return {"sample": _scaled(_read_image(self.paths[index]))}
+
+
+class Fields(FileExamples):
+    """Rows of arrays, ``{field: [example, ...]}``; images of bytes are scaled to [-1, 1]."""
+
+    def __init__(self, fields: dict[str, Tensor]) -> None:
+        self.fields = fields
+        self.names = [str(i) for i in range(len(fields["sample"]))]
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        row = {name: values[index] for name, values in self.fields.items()}
+        return {**row, "sample": _scaled(row["sample"])}
+
+
+def read_examples(path: Path) -> FileExamples:
+    """Read examples in a fixed order.
+
+    A folder gives its images, sorted by path, subfolders included. An ``.npy`` holds images; an
+    ``.npz`` holds them under one of ``IMAGE_KEYS`` or as its only array. A ``.safetensors`` holds
+    ``sample`` and, by name, the denoiser's own arguments. Arrays of images are ``[N, H, W]``,
+    ``[N, H, W, C]`` or ``[N, C, H, W]``; bytes become [-1, 1], other numbers stay as they are.
+
+    Raises:
+        InputError: If the file is of another kind or holds no images.
+        MissingDependencyError: If Pillow is needed and not installed.
+    """
+    if path.is_dir():
+        found = sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
+        if not found:
+            raise InputError(f"no images in {str(path)!r}: looked for *.png, *.jpg, ...")
+        return ImageFiles(found, path)
+    if path.suffix.lower() in IMAGE_SUFFIXES:
+        return ImageFiles([path], path.parent)
+    readers = {".npy": _read_npy, ".npz": _read_npz, ".safetensors": _read_safetensors}
+    reader = readers.get(path.suffix)
+    if reader is None:
+        kinds = ", ".join(readers)
+        raise InputError(f"cannot read {str(path)!r}: expected a folder, an image, or {kinds}")
+    try:
+        return Fields(reader(path))
+    except (SafetensorError, OSError, ValueError) as error:
+        raise InputError(f"cannot read {str(path)!r}: {error}") from error
+
+
+def _read_npy(path: Path) -> dict[str, Tensor]:
+    return {"sample": _channels_first(np.load(path, allow_pickle=False))}
+
+
+def _read_npz(path: Path) -> dict[str, Tensor]:
+    with np.load(path, allow_pickle=False) as archive:
+        names = archive.files if len(archive.files) == 1 else IMAGE_KEYS
+        name = next((name for name in names if name in archive.files), None)
+        if name is None:
+            raise ValueError(f"holds {archive.files}, expected one of {', '.join(IMAGE_KEYS)}")
+        return {"sample": _channels_first(archive[name])}
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    fields = load_file(path)
+    if "sample" not in fields:
+        raise ValueError(f"holds {sorted(fields)}, expected 'sample' among them")
+    return fields
+
+
+def _channels_first(images: NDArray[Any]) -> Tensor:
+    """Return images ``[N, C, H, W]``, whichever of the three usual layouts they came in."""
+    tensor = torch.from_numpy(np.ascontiguousarray(images))
+    if tensor.dim() == 3:
+        return tensor[:, None]
+    if tensor.dim() != 4:
+        raise ValueError(f"expected images [N, H, W(, C)], got an array {list(tensor.shape)}")
+    channels_last = tensor.shape[-1] in (1, 3, 4) and tensor.shape[1] not in (1, 3, 4)
+    return tensor.permute(0, 3, 1, 2) if channels_last else tensor
+
+
+def _read_image(path: Path) -> Tensor:
+    try:
+        from PIL import Image
+    except ImportError as error:
+        raise MissingDependencyError("reading images needs Pillow: pip install pillow") from error
+    try:
+        with Image.open(path) as image:
+            pixels = np.array(image.convert("L" if image.mode in ("1", "L") else "RGB"))
+    except OSError as error:
+        raise InputError(f"cannot read the image {str(path)!r}: {error}") from error
+    return torch.from_numpy(np.atleast_3d(pixels)).permute(2, 0, 1)
+
+
+def _scaled(image: Tensor) -> Tensor:
+    return image.to(torch.float32) / 127.5 - 1 if image.dtype == torch.uint8 else image
