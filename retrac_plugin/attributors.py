@@ -72,7 +72,7 @@ class DiffusionAttributor:
         self.train_draws: Draws = Uniform(1) if train_draws is None else train_draws
         self.query_draws: Draws = Strided(10, noise_draws=4) if query_draws is None else query_draws
         self.batch_size = batch_size
-        self.device = torch.device(device) if device is not None else _device_of(model)
+        self.device = _device(device, model)
         self.engine = engine
         self.progress = progress
 
@@ -205,5 +205,10 @@ def _about(attributor: DiffusionAttributor) -> dict[str, Any]:
     }
 
 
-def _device_of(model: DiffusionModel) -> torch.device:
-    return next(model.network.parameters()).device
+def _device(device: str | torch.device | None, model: DiffusionModel) -> torch.device:
+    if device is None:
+        return next(model.network.parameters()).device
+    try:
+        return torch.device(device)
+    except RuntimeError as error:
+        raise InputError(f"device: expected such as 'cpu' or 'cuda:0', got {device!r}") from error

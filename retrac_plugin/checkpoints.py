@@ -27,7 +27,7 @@ _NAMED = 3
 """How many tensors an error names."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Checkpoint:
     """Parameters saved in training, and the step size of the training they represent.
 
@@ -154,7 +154,7 @@ def _weights_in(directory: Path) -> Path:
 def _read_sharded(index: Path) -> dict[str, Tensor]:
     try:
         names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
-    except (ValueError, KeyError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{str(index)!r} is no index of weight files: {error}") from error
     state: dict[str, Tensor] = {}
     for name in names:

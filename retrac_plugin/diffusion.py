@@ -52,7 +52,7 @@ class NoiseSchedule(Protocol):
         """Return ``a_t`` and ``s_t`` of ``x_t = a_t x + s_t eps``, each shaped as ``timesteps``."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class VariancePreserving:
     """The schedule of DDPM and DDIM: ``a_t^2 = alphas_cumprod[t]``, ``s_t^2 = 1 - a_t^2``."""
 
@@ -94,7 +94,7 @@ def absolute_error(prediction: Tensor, target: Tensor) -> Tensor:
 LOSSES: dict[str, ElementLoss] = {"mse": squared_error, "l1": absolute_error}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class DiffusionModel:
     """A denoiser with its noise schedule and loss; made by ``retrac_plugin.wrap``.
 

@@ -13,7 +13,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from retrac_plugin.errors import InputError, MissingDependencyError
+from retrac_plugin.errors import InputError
+from retrac_plugin.extras import requires
 
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 IMAGE_KEYS = ("sample", "images", "train_images")
@@ -118,10 +119,8 @@ def _channels_first(images: NDArray[Any]) -> Tensor:
 
 
 def _read_image(path: Path) -> Tensor:
-    try:
+    with requires("reading image files", "report"):
         from PIL import Image
-    except ImportError as error:
-        raise MissingDependencyError("reading images needs Pillow: pip install pillow") from error
     try:
         with Image.open(path) as image:
             pixels = np.array(image.convert("L" if image.mode in ("1", "L") else "RGB"))

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from retrac_plugin.extras import requires
 from retrac_plugin.hookspecs import CommandEntry, WrappedModel, hookimpl
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 @hookimpl
 def retrac_wrap_model(network: Any, scheduler: Any) -> WrappedModel | None:
     """Denoisers and noise schedulers of diffusers."""
-    if "diffusers" not in sys.modules:  # then neither of them can come from there
+    if sys.modules.get("diffusers") is None:  # then neither of them can come from there
         return None
     from retrac_adapters.denoisers import predict_with
     from retrac_adapters.schedules import read_schedule
@@ -41,10 +42,14 @@ def retrac_register_commands() -> Iterable[CommandEntry]:
 @hookimpl
 def retrac_read_run(directory: Path, loss: str) -> Run | None:
     """Training runs as the diffusers example scripts and ``save_pretrained`` leave them."""
-    from retrac_adapters.runs import find_configs, read_run
+    from retrac_adapters.layout import find_configs
 
     configs = find_configs(directory)
-    return None if configs is None else read_run(directory, configs, loss)
+    if configs is None:
+        return None
+    with requires(f"reading the run {str(directory)!r}", "diffusers"):
+        from retrac_adapters.runs import read_run
+    return read_run(directory, configs, loss)
 
 
 def _load_demo() -> Any:

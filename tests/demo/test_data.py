@@ -6,7 +6,7 @@ import torch
 
 pytest.importorskip("sklearn")
 
-from retrac_plugin.demo import data
+from retrac_adapters.demo import data
 
 
 @pytest.fixture(scope="module")

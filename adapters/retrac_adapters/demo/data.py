@@ -15,6 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from retrac_plugin.extras import requires
+
 SIDE = 8
 """Height and width of every image, that of scikit-learn's digits."""
 
@@ -74,16 +76,11 @@ def load(seed: int = 0) -> DemoData:
 
 def _read_sources() -> tuple[NDArray[Any], NDArray[Any], list[NDArray[Any]]]:
     """Return the digits (0 to 16), their labels and the two colour photographs."""
-    try:
+    with requires("the demo", "demo"):
         from sklearn.datasets import load_digits, load_sample_images
 
         digits = load_digits()
-        photos = load_sample_images().images
-    except ImportError as error:
-        from retrac_plugin.errors import MissingDependencyError
-
-        message = "the demo needs scikit-learn: pip install 'retrac-plugin[demo]'"
-        raise MissingDependencyError(message) from error
+        photos = load_sample_images().images  # reads them with Pillow
     return digits.images, digits.target, list(photos)
 
 

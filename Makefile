@@ -1,0 +1,59 @@
+# Two commands for everyone: `make demo` and `make test`. Both set up their own .venv first.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP_ARGS ?=
+
+.PHONY: help demo test check docs wheel lock clean
+
+help:
+	@echo "make demo   train a small diffusion model on digits, generate, attribute, write a page"
+	@echo "make test   run the tests"
+	@echo "make check  run linters, type checks and import contracts"
+	@echo "make docs   build the documentation"
+	@echo "make clean  remove what these commands made"
+	@echo "On Linux, a CPU-only torch saves gigabytes:"
+	@echo "  make demo PIP_ARGS='--extra-index-url https://download.pytorch.org/whl/cpu'"
+
+demo: $(VENV)/.installed
+	$(BIN)/retrac demo --out retrac-demo
+
+test: $(VENV)/.installed
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+docs: $(VENV)/.docs
+	$(BIN)/python -m sphinx -W --keep-going -q docs build/docs
+	@echo "documentation: build/docs/index.html"
+
+wheel: $(VENV)/.installed
+	$(BIN)/python -m build --outdir build/dist .
+
+# The pins of every tool and library, for all supported Pythons; needs uv. torch's own pins of CUDA
+# packages are left out, since a CPU build of torch does not ask for them.
+lock:
+	uv pip compile --quiet --universal --python-version 3.10 --no-header --no-annotate \
+	    --extra all --extra dev --extra docs --override requirements/overrides.txt pyproject.toml \
+	    | grep -vE '^(nvidia-|cuda-|triton)' > requirements/lock.txt
+
+$(VENV)/.installed: pyproject.toml requirements/lock.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
+	    || { echo "Python 3.10 or newer is needed, PYTHON=$(PYTHON) is older"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	@echo "installing the pinned packages into $(VENV); the first time takes some minutes"
+	$(BIN)/python -m pip install --disable-pip-version-check $(PIP_ARGS) \
+	    --constraint requirements/lock.txt --editable '.[all,dev]'
+	@touch $@
+
+$(VENV)/.docs: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) \
+	    --constraint requirements/lock.txt --editable '.[docs]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build retrac-demo .pytest_cache .mypy_cache .ruff_cache

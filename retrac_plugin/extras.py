@@ -1,0 +1,30 @@
+"""Optional dependencies: where one is missing, the error says what to install."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from retrac_plugin.errors import MissingDependencyError
+
+
+@contextmanager
+def requires(what: str, extra: str) -> Iterator[None]:
+    """Around imports of optional packages.
+
+    Args:
+        what: What needs them, such as ``"retrac demo"``.
+        extra: The extra of this package that brings them.
+
+    Raises:
+        MissingDependencyError: If one of them is not installed.
+    """
+    try:
+        yield
+    except ImportError as error:
+        if isinstance(error, MissingDependencyError):
+            raise
+        raise MissingDependencyError(
+            f"{what} needs {error.name}, which cannot be imported ({error}): "
+            f"pip install 'retrac-plugin[{extra}]'"
+        ) from error
