@@ -39,7 +39,7 @@ class PluginCommands(click.Group):
 
 
 @click.group(cls=PluginCommands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="retrac-plugin")
+@click.version_option(package_name="retrac-plugin", prog_name="retrac")
 def main() -> None:
     """Which training images made this picture?
 

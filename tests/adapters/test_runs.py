@@ -2,33 +2,15 @@ import json
 
 import pytest
 import torch
-from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 
 import retrac_plugin as retrac
 from retrac_plugin.errors import CheckpointError, InputError, PluginError
-
-
-def tiny_unet():
-    return UNet2DModel(
-        sample_size=8,
-        in_channels=1,
-        out_channels=1,
-        layers_per_block=1,
-        block_out_channels=(4, 8),
-        norm_num_groups=2,
-        down_block_types=("DownBlock2D", "DownBlock2D"),
-        up_block_types=("UpBlock2D", "UpBlock2D"),
-    )
+from tests.runs import record, write_run
 
 
 @pytest.fixture
 def run_directory(tmp_path):
-    """What train_unconditional.py leaves: a pipeline, and checkpoints of the U-Net."""
-    torch.manual_seed(0)
-    DDPMPipeline(tiny_unet(), DDPMScheduler(prediction_type="sample")).save_pretrained(tmp_path)
-    for step in (500, 1000, 90):
-        tiny_unet().save_pretrained(tmp_path / f"checkpoint-{step}" / "unet")
-    return tmp_path
+    return write_run(tmp_path)
 
 
 def test_an_unrecorded_run_is_read(run_directory):
@@ -48,10 +30,7 @@ def test_an_unrecorded_run_is_read(run_directory):
 
 def test_a_recorded_run_replays(run_directory):
     images = torch.rand(4, 1, 8, 8)
-    recorder = retrac.Recorder(num_samples=4)
-    for step in (90, 500, 1000):
-        recorder.draw(range(4), torch.arange(4), images, step_size=0.1, step=step - 1)
-        recorder.save(run_directory / f"checkpoint-{step}")
+    record(run_directory, images)
     run = retrac.read_run(run_directory)
     assert [c.step_size for c in run.checkpoints] == pytest.approx([0.1, 0.1, 0.1])
     assert isinstance(run.train_draws, retrac.Recorded)
@@ -66,7 +45,7 @@ def test_a_folder_that_is_no_run(tmp_path):
 
 
 def test_a_run_without_checkpoints(tmp_path):
-    DDPMPipeline(tiny_unet(), DDPMScheduler()).save_pretrained(tmp_path)
+    write_run(tmp_path, steps=())
     with pytest.raises(CheckpointError, match="no checkpoint-STEP folder"):
         retrac.read_run(tmp_path)
 

@@ -1,0 +1,105 @@
+"""The demo from training set to page."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+import retrac_plugin as retrac
+from retrac_adapters.demo import data as demo_data
+from retrac_adapters.demo.generating import generate
+from retrac_adapters.demo.labelling import label
+from retrac_adapters.demo.recipe import RECIPES
+from retrac_adapters.demo.showing import print_table, show
+from retrac_adapters.demo.training import train_once
+from retrac_plugin.files import write_atomically
+from retrac_plugin.run import Run
+
+PICTURES = 16
+"""How many are generated and explained."""
+
+QUERY_DRAWS = retrac.Strided(10, noise_draws=4, seed=0)
+BATCH_SIZE = 128
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What the demo found.
+
+    Attributes:
+        data: The training set.
+        run: The training run.
+        pictures: The generated pictures ``[16, 1, 8, 8]``.
+        labels: What a classifier takes them for, ``[16]``.
+        classifier_accuracy: How often it is right on unseen real images.
+        scores: Of Diffusion-TracIn and Diffusion-ReTrac.
+        seconds: Spent on training (0 if there was nothing to train), generating and attributing.
+    """
+
+    data: demo_data.DemoData
+    run: Run
+    pictures: Tensor
+    labels: Tensor
+    classifier_accuracy: float
+    scores: list[retrac.Scores]
+    seconds: dict[str, float]
+
+
+def run_demo(out: Path, recipe_name: str, seed: int, command: str) -> Path:
+    """Train, generate, attribute, and write everything below ``out``; return the page's path."""
+    # 8x8 images leave nothing for threads to share, and threads that contend are far slower.
+    torch.set_num_threads(1)
+    outcome = _find_out(out, recipe_name, seed)
+    for scores in outcome.scores:
+        name = scores.about["method"].lower()
+        scores.save(out / "scores" / f"{name}.safetensors")
+    _save_images(out / "train.safetensors", outcome.data.images)
+    _save_images(out / "generated.safetensors", outcome.pictures)
+    report = show(outcome, out, command, seed)
+    print_table(report)
+    return out / "index.html"
+
+
+def _find_out(out: Path, recipe_name: str, seed: int) -> Outcome:
+    recipe, data = RECIPES[recipe_name], demo_data.load()
+    seconds, start = {}, time.perf_counter()
+    if not train_once(data.images, recipe, out / "run"):
+        click.echo(f"using the run that is already in {out / 'run'}")
+    seconds["training"] = time.perf_counter() - start
+
+    start = time.perf_counter()
+    pictures = generate(out / "run", recipe, PICTURES, seed)
+    labels, accuracy = label(pictures, data)
+    seconds["generating"] = time.perf_counter() - start
+
+    start = time.perf_counter()
+    run = retrac.read_run(out / "run")
+    click.echo(run.description)
+    scores = _attribute(run, data.images, pictures)
+    seconds["attributing"] = time.perf_counter() - start
+    return Outcome(data, run, pictures, labels, accuracy, scores, seconds)
+
+
+def _attribute(run: Run, train: Tensor, pictures: Tensor) -> list[retrac.Scores]:
+    attributors = [
+        method(
+            run.model,
+            run.checkpoints,
+            train_draws=run.train_draws,
+            query_draws=QUERY_DRAWS,
+            batch_size=BATCH_SIZE,
+            progress=True,
+        )
+        for method in (retrac.DiffusionTracIn, retrac.DiffusionReTrac)
+    ]
+    return retrac.attribute_together(attributors, train, pictures)
+
+
+def _save_images(path: Path, images: Tensor) -> None:
+    write_atomically(path, lambda file: save_file({"sample": images.contiguous()}, file))

@@ -1,0 +1,154 @@
+"""What the demo shows: the table, the figure and the page."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import torch
+from retrac_plugin.report import (
+    Method,
+    MetricRow,
+    NormRecord,
+    Report,
+    draw_grid,
+    measured,
+    write_page,
+)
+from retrac_plugin.report.formulas import RETRAC, SYMBOLS, TRACIN
+from torch import Tensor
+
+from retrac_adapters.demo.data import PATCH_LABEL
+from retrac_plugin.metrics import Evidence
+from retrac_plugin.plugins import metrics
+
+if TYPE_CHECKING:
+    from retrac_adapters.demo.pipeline import Outcome
+
+METRICS = (
+    "specificity@10",
+    "generally-influential@10",
+    "generally-influential-half@10",
+    "class-agreement@10",
+    "minority-share@10",
+    "norm-bias",
+    "norm-bias-size",
+)
+IN_THE_FIGURE = 4
+"""Queries in the figure; all are on the page."""
+
+EXPLANATIONS = (
+    (TRACIN, "How far a training step on the image moved the picture's loss."),
+    (
+        RETRAC,
+        "The same with every gradient at length one, so that an image is not named for the "
+        "timestep it happened to be trained at.",
+    ),
+)
+"""Formula and summary of Diffusion-TracIn and Diffusion-ReTrac."""
+
+
+def show(outcome: Outcome, out: Path, command: str, seed: int) -> Report:
+    """Write ``proponents.png`` and ``index.html`` below ``out``."""
+    report = _report(outcome, command, seed)
+    draw_grid(report, out / "proponents.png", queries=range(IN_THE_FIGURE))
+    write_page(report, out / "index.html")
+    return report
+
+
+def print_table(report: Report) -> None:
+    """Print the table of metrics."""
+    names = [method.name for method in report.methods]
+    click.echo(f"\n{'':32}" + "".join(f"{name:>18}" for name in names) + f"{'chance':>10}")
+    for row in report.rows:
+        values = "".join(f"{value:>18.3g}" for value in row.values)
+        chance = "" if row.chance is None else f"{row.chance:>10.3g}"
+        click.echo(f"{row.name:32}{values}{chance}")
+
+
+def _report(outcome: Outcome, command: str, seed: int) -> Report:
+    methods = [
+        Method(scores.about["method"], scores, formula=formula, summary=summary)
+        for scores, (formula, summary) in zip(outcome.scores, EXPLANATIONS, strict=True)
+    ]
+    rows = measured([metrics()[name][0] for name in METRICS], methods, _evidence(outcome))
+    return Report(
+        title="Which training images made these digits?",
+        lead=_lead(rows),
+        train_images=outcome.data.images,
+        query_images=outcome.pictures,
+        methods=methods,
+        train_labels=_names(outcome.data.labels),
+        query_labels=_names(outcome.labels),
+        train_is_minority=outcome.data.is_minority,
+        minority_name="photo patch (the planted 4%)",
+        rows=rows,
+        norms=_norms(outcome),
+        symbols=SYMBOLS,
+        configuration=_configuration(outcome, seed),
+        command=command,
+        notes=_notes(outcome),
+    )
+
+
+def _evidence(outcome: Outcome) -> Evidence:
+    return Evidence(
+        train_labels=outcome.data.labels,
+        query_labels=outcome.labels,
+        train_is_minority=outcome.data.is_minority,
+        query_is_minority=outcome.labels == PATCH_LABEL,
+        gradient_norms=outcome.scores[0].gradient_norms,
+    )
+
+
+def _names(labels: Tensor) -> list[str]:
+    return ["patch" if label == PATCH_LABEL else str(label) for label in labels.tolist()]
+
+
+def _lead(rows: tuple[MetricRow, ...]) -> str:
+    tracin, retrac = rows[0].values
+    return (
+        "16 pictures drawn by a small diffusion model, and the training images that two methods "
+        "name as their proponents and opponents. Of all places in the pictures' top tens, "
+        f"Diffusion-TracIn fills {tracin:.0%} with different images, Diffusion-ReTrac {retrac:.0%}."
+    )
+
+
+def _norms(outcome: Outcome) -> NormRecord | None:
+    trace, norms = outcome.run.trace, outcome.scores[0].gradient_norms
+    if trace is None or norms is None:
+        return None
+    everyone = range(trace.num_samples)
+    steps = [checkpoint.step or 0 for checkpoint in outcome.run.checkpoints]
+    visits = [trace.last_visits(everyone, step) for step in steps]
+    return NormRecord(torch.stack([trace.timesteps[v] for v in visits]), norms)
+
+
+def _configuration(outcome: Outcome, seed: int) -> dict[str, str | int | float]:
+    network = outcome.run.model.network
+    return {
+        "training set": "1,797 digits and 75 photo patches of scikit-learn, 8x8",
+        "network": f"UNet2DModel, {sum(p.numel() for p in network.parameters()):,} parameters",
+        "checkpoints": ", ".join(str(c.step) for c in outcome.run.checkpoints),
+        "training timesteps and noise": "as recorded",
+        "query timesteps": "10, evenly spaced, 4 noise draws each",
+        "seed of the pictures": seed,
+        **{f"seconds {what}": round(spent, 1) for what, spent in outcome.seconds.items()},
+        "versions": ", ".join(
+            f"{name} {version(name)}" for name in ("retrac-plugin", "torch", "diffusers")
+        ),
+        "Python": platform.python_version(),
+    }
+
+
+def _notes(outcome: Outcome) -> list[str]:
+    return [
+        "The model is unconditional: what a generated picture shows is the guess of a support "
+        f"vector machine, right on {outcome.classifier_accuracy:.1%} of unseen real images, which "
+        "must name a class even for a picture that shows nothing.",
+        "Both methods share their gradients, so their time was measured together; nothing was "
+        "tuned towards either.",
+    ]

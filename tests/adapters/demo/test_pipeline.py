@@ -1,0 +1,75 @@
+"""The demo from end to end with its quick recipe: a second of training, the same pipeline."""
+
+import pytest
+import torch
+from click.testing import CliRunner
+from safetensors.torch import load_file
+
+import retrac_plugin as retrac
+from retrac_plugin.cli import main
+from retrac_plugin.randomness import content_key
+
+pytest.importorskip("sklearn")
+pytest.importorskip("matplotlib")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    out = tmp_path_factory.mktemp("demo")
+    threads = torch.get_num_threads()
+    result = CliRunner().invoke(main, ["demo", "--recipe", "quick", "--out", str(out)])
+    torch.set_num_threads(threads)
+    assert result.exit_code == 0, result.output
+    return out, result.output
+
+
+def test_it_says_where_the_page_lies(made):
+    out, output = made
+    assert f"The page: {(out / 'index.html').as_uri()}" in output
+    assert "recorded, and replayed" in output
+    assert "specificity@10" in output
+
+
+def test_it_leaves_figure_page_scores_and_a_run_that_can_be_read(made):
+    out, _ = made
+    assert (out / "proponents.png").read_bytes().startswith(b"\x89PNG")
+    assert "Diffusion-ReTrac" in (out / "index.html").read_text()
+    for method in ("diffusion-tracin", "diffusion-retrac"):
+        scores = retrac.Scores.load(out / "scores" / f"{method}.safetensors")
+        assert scores.values.shape == (16, 1872)
+    run = retrac.read_run(out / "run")
+    assert [checkpoint.step for checkpoint in run.checkpoints] == [10, 20]
+    assert run.trace is not None
+
+
+def test_a_second_call_trains_nothing(made):
+    out, _ = made
+    weights = out / "run" / "checkpoint-20" / "unet" / "diffusion_pytorch_model.safetensors"
+    before = weights.stat().st_mtime_ns
+    scores = retrac.Scores.load(out / "scores" / "diffusion-retrac.safetensors").values
+    result = CliRunner().invoke(main, ["demo", "--recipe", "quick", "--out", str(out)])
+    assert "using the run that is already in" in result.output
+    assert weights.stat().st_mtime_ns == before
+    again = retrac.Scores.load(out / "scores" / "diffusion-retrac.safetensors").values
+    assert torch.equal(scores, again)
+
+
+def test_the_saved_images_are_those_of_the_trace(made):
+    out, _ = made
+    images = load_file(out / "train.safetensors")["sample"]
+    ids = list(range(0, 1872, 100))
+    trace = retrac.read_trace(out / "run")
+    trace.check_dataset(1872, ids, [content_key(images[i]) for i in ids])
+
+
+def test_an_interrupted_training_starts_anew(made, tmp_path):
+    out, _ = made
+    run = tmp_path / "run"
+    (run / "checkpoint-10" / "unet").mkdir(parents=True)
+    (run / "checkpoint-10" / "unet" / "half").write_text("half a checkpoint")
+    result = CliRunner().invoke(main, ["demo", "--recipe", "quick", "--out", str(tmp_path)])
+    assert result.exit_code == 0, result.output
+    assert not (run / "checkpoint-10" / "unet" / "half").exists()
+    name = "scores/diffusion-retrac.safetensors"
+    ours, theirs = (retrac.Scores.load(folder / name).values for folder in (tmp_path, out))
+    assert torch.equal(ours, theirs)

@@ -1,0 +1,106 @@
+"""The command line, called as a user calls it."""
+
+import pytest
+import torch
+from click.testing import CliRunner
+from safetensors.torch import load_file
+
+from retrac_plugin import Scores, plugins
+from retrac_plugin.cli import main
+from tests.runs import record, write_images, write_run
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cli")
+    images = torch.rand(5, 1, 8, 8, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    run = write_run(folder / "run")
+    record(run, images)
+    train = write_images(folder / "train.safetensors", images)
+    queries = write_images(folder / "queries.safetensors", images[:2] * 0.9)
+    return {"run": run, "train": train, "queries": queries}
+
+
+def call(*arguments):
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def attribute(files, *more, out):
+    return call(
+        *("attribute", files["run"], "--train", files["train"], "--queries", files["queries"]),
+        *("--timesteps", 2, "--noise-draws", 1, "-k", 3, "--out", out, *more),
+    )
+
+
+@pytest.mark.parametrize("command", [*plugins.commands(), None])
+def test_help(command):
+    result = call(*(c for c in (command, "--help") if c))
+    assert result.exit_code == 0
+    assert "Usage:" in result.output
+
+
+def test_version():
+    assert call("--version").output.startswith("retrac, version 0.")
+
+
+def test_list_names_methods_metrics_and_plugins():
+    output = call("list").output
+    for name in ("diffusion-retrac", "diffusion-tracin", "specificity@10", "core", "diffusers"):
+        assert name in output
+
+
+def test_attribute_writes_and_prints_the_scores(files, tmp_path):
+    result = attribute(files, out=tmp_path)
+    assert result.exit_code == 0, result.output
+    assert "recorded, and replayed" in result.output
+    for method in ("diffusion-tracin", "diffusion-retrac"):
+        scores = Scores.load(tmp_path / f"{method}.safetensors")
+        assert scores.values.shape == (2, 5)
+        first = scores.proponents(3).indices[0, 0].item()
+        value = scores.proponents(3).values[0, 0].item()
+        assert f"0: proponents {first} ({value:+.3g})" in result.output
+
+
+def test_batch_size_changes_no_score(files, tmp_path):
+    for size in (1, 64):
+        attribute(files, "--batch-size", size, out=tmp_path / str(size))
+    one, many = (
+        Scores.load(tmp_path / size / "diffusion-retrac.safetensors").values for size in ("1", "64")
+    )
+    torch.testing.assert_close(one, many, rtol=1e-4, atol=1e-6)
+
+
+def test_self_influence(files, tmp_path):
+    out = tmp_path / "self.safetensors"
+    result = call(
+        *("self-influence", files["run"], "--train", files["train"], "--timesteps", 2),
+        *("--noise-draws", 1, "-k", 2, "--out", out),
+    )
+    assert result.exit_code == 0, result.output
+    values = load_file(out)["self_influence"]
+    assert values.shape == (5,)
+    assert f"  {values.argmax().item()}  {values.max().item():+.4g}" in result.output
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--method", "tracing"], "unknown attributor 'tracing': installed are diffusion-retrac"),
+        (["-k", 6], "--top 6 is larger than the training set (5)"),
+        (["--timesteps", 1001], "more timesteps than the schedule has (1000)"),
+    ],
+)
+def test_our_errors_are_one_line_and_no_traceback(files, tmp_path, more, message):
+    result = attribute(files, *more, out=tmp_path)
+    assert result.exit_code == 1
+    assert message in result.output
+    assert "Traceback" not in result.output
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_changed_training_set_is_refused(files, tmp_path):
+    images = load_file(files["train"])["sample"]
+    other = write_images(tmp_path / "other.safetensors", images.flip(0))
+    result = attribute({**files, "train": other}, out=tmp_path / "scores")
+    assert result.exit_code == 1
+    assert "is not the one that training saw" in result.output
