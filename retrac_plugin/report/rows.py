@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from statistics import fmean
 
 import torch
@@ -33,16 +33,12 @@ def measured(
     Raises:
         InputError: If a metric lacks evidence or does not fit the data.
     """
-    generator = torch.Generator().manual_seed(seed)
-    shape = methods[0].scores.values.shape
-    noise = [torch.randn(shape, generator=generator) for _ in range(CHANCE_DRAWS)]
-    return tuple(_row(entry, methods, evidence, noise) for entry in entries)
+    return tuple(_row(entry, methods, evidence, seed) for entry in entries)
 
 
-def _row(
-    entry: MetricEntry, methods: Sequence[Method], evidence: Evidence, noise: list[torch.Tensor]
-) -> MetricRow:
+def _row(entry: MetricEntry, methods: Sequence[Method], evidence: Evidence, seed: int) -> MetricRow:
     metric = entry.load()
+    noise = _noise(methods[0].scores.values.shape, seed)
     return MetricRow(
         name=entry.name,
         values=tuple(metric(method.scores.values, evidence) for method in methods),
@@ -51,3 +47,10 @@ def _row(
         meaning=entry.summary,
         caution=caution(entry.name),
     )
+
+
+def _noise(shape: torch.Size, seed: int) -> Iterator[torch.Tensor]:
+    """Yield random scores one matrix at a time, the same for every metric."""
+    generator = torch.Generator().manual_seed(seed)
+    for _ in range(CHANCE_DRAWS):
+        yield torch.randn(shape, generator=generator)
