@@ -1,3 +1,106 @@
-"""Metrics."""
+"""The quality of scores, one protocol a file. Importing this imports neither torch nor scipy.
 
-ENTRIES = ()
+Every metric is a function ``(values [query, train], evidence) -> float``. Where there is a base
+rate (class agreement, minority share, tracing), scores that are all equal get it:
+``metric(torch.zeros_like(values), evidence)``. Of specificity, generally influential samples and
+hubness they get the worst value, and of norm bias none.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+from retrac_plugin.hookspecs import MetricEntry
+from retrac_plugin.metrics.evidence import Evidence
+
+__all__ = ["ENTRIES", "Evidence"]
+
+_XIE = "Xie et al., TMLR 2024, arXiv 2401.09031"
+
+
+def _lazily(module: str, function: str, **settings: Any) -> Callable[[], Any]:
+    """Return a ``load`` that imports the metric and fixes its settings."""
+
+    def load() -> Any:
+        metric = getattr(import_module(f"{__name__}.{module}"), function)
+        return functools.partial(metric, **settings)
+
+    return load
+
+
+def _on_top_lists(k: int) -> tuple[MetricEntry, ...]:
+    """Return the metrics that compare the queries' top ``k`` with one another."""
+    return (
+        MetricEntry(
+            f"specificity@{k}",
+            f"share of different images in all queries' top {k} together; 1: none is named twice",
+            _lazily("specificity", "specificity", k=k),
+            source=_XIE,
+        ),
+        MetricEntry(
+            f"generally-influential@{k}",
+            f"number of training images in the top {k} of at least 2 queries",
+            _lazily("generally_influential", "shared_by_two", k=k),
+            higher_is_better=False,
+            source=_XIE,
+        ),
+        MetricEntry(
+            f"generally-influential-half@{k}",
+            f"number of training images in the top {k} of at least half of the queries",
+            _lazily("generally_influential", "shared_by_half", k=k),
+            higher_is_better=False,
+            source=_XIE,
+        ),
+        MetricEntry(
+            f"hubness@{k}",
+            f"skewness of how often each training image is in a top {k}; high: a few are in most",
+            _lazily("hubness", "hubness", k=k),
+            higher_is_better=False,
+            source="Radovanovic et al., JMLR 2010",
+        ),
+    )
+
+
+def _tracing(name: str, summary: str, load: Callable[[], Any]) -> MetricEntry:
+    return MetricEntry(name, f"for queries from the training set: {summary}", load, source=_XIE)
+
+
+def _norm_bias(name: str, what: str, function: str) -> MetricEntry:
+    summary = f"rank correlation of a training image's gradient norm with {what}, mean over queries"
+    load = _lazily("norm_bias", function)
+    return MetricEntry(name, summary, load, None, source=_XIE, needs=("scipy",))
+
+
+ENTRIES: tuple[MetricEntry, ...] = (
+    *_on_top_lists(10),
+    *_on_top_lists(50),
+    *_on_top_lists(100),
+    MetricEntry(
+        "class-agreement@10",
+        "share of the top 10 that bears the query's own class",
+        _lazily("class_agreement", "class_agreement", k=10),
+        source="Hanawa et al., ICLR 2021",
+    ),
+    MetricEntry(
+        "minority-share@10",
+        "share of a planted minority in the top 10 of the other queries",
+        _lazily("minority_share", "minority_share", k=10),
+        higher_is_better=False,
+        source=_XIE,
+    ),
+    _norm_bias("norm-bias", "its influence", "norm_bias"),
+    _norm_bias("norm-bias-size", "the size of its influence, sign aside", "norm_bias_of_size"),
+    _tracing("tracing-hit@1", "share that finds itself at rank 1", _lazily("tracing", "hit", k=1)),
+    _tracing(
+        "tracing-hit@10", "share that finds itself in the top 10", _lazily("tracing", "hit", k=10)
+    ),
+    _tracing(
+        "tracing-mrr",
+        "mean of 1 / the rank at which it finds itself",
+        _lazily("tracing", "mean_reciprocal_rank"),
+    ),
+)
+"""What the core registers."""

@@ -1,0 +1,16 @@
+"""Pictures of scores: a figure (PNG) and a page (self-contained HTML)."""
+
+from retrac_plugin.report.contents import Method, MetricRow, NormRecord, Report
+from retrac_plugin.report.grid import draw_grid
+from retrac_plugin.report.page import write_page
+from retrac_plugin.report.rows import measured
+
+__all__ = [
+    "Method",
+    "MetricRow",
+    "NormRecord",
+    "Report",
+    "draw_grid",
+    "measured",
+    "write_page",
+]

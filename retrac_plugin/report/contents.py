@@ -1,0 +1,150 @@
+"""What a report shows: only tensors, strings and numbers, so that anyone can make one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from retrac_plugin.errors import InputError
+from retrac_plugin.scores import Scores
+
+
+@dataclass(frozen=True, eq=False)
+class Method:
+    """A method and what it answered.
+
+    Attributes:
+        name: As readers know it, such as ``"Diffusion-ReTrac"``.
+        scores: Its scores ``[query, train]``.
+        seconds: What it cost, or None if it was not measured.
+        formula: Its formula as plain text, such as ``formulas.RETRAC``.
+        summary: One sentence about it.
+    """
+
+    name: str
+    scores: Scores
+    seconds: float | None = None
+    formula: str = ""
+    summary: str = ""
+
+
+@dataclass(frozen=True)
+class MetricRow:
+    """One line of the table of metrics.
+
+    Attributes:
+        name: Of the metric.
+        values: One per method; NaN where it is undefined.
+        higher_is_better: Its direction, or None where there is none.
+        chance: What scores without information get, or None.
+        meaning: What it says, in one plain sentence.
+        caution: What it does not say.
+    """
+
+    name: str
+    values: tuple[float, ...]
+    higher_is_better: bool | None = None
+    chance: float | None = None
+    meaning: str = ""
+    caution: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class NormRecord:
+    """Gradient norms beside the timesteps at which they were taken.
+
+    Attributes:
+        timesteps: Of any shape, such as ``[checkpoint, train]``.
+        norms: Of the same shape.
+    """
+
+    timesteps: Tensor
+    norms: Tensor
+
+    def __post_init__(self) -> None:
+        if self.timesteps.shape != self.norms.shape or self.norms.numel() == 0:
+            raise InputError(
+                "expected timesteps and norms of one shape, at least one of each, got "
+                f"{list(self.timesteps.shape)} and {list(self.norms.shape)}"
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """Everything that is shown.
+
+    Attributes:
+        title: Of the page.
+        lead: One or two sentences that say what was found.
+        train_images: ``[train, channel, height, width]`` in [-1, 1], with 1 or 3 channels.
+        query_images: ``[query, channel, height, width]``, likewise; sizes may differ.
+        methods: At least one, with scores ``[query, train]``.
+        k: Number of proponents and of opponents per query and method.
+        train_labels: Class name of each training image, or empty.
+        query_labels: Class name of each query, or empty.
+        train_is_minority: True for the training images of a planted minority, ``[train]``, or None.
+        minority_name: What that minority is called.
+        rows: The table of metrics.
+        norms: Gradient norms by timestep, or None.
+        symbols: What the letters of the formulas mean, such as ``formulas.SYMBOLS``.
+        configuration: Seeds, steps, versions.
+        command: How to make the same again.
+        notes: Further remarks, a paragraph each.
+
+    Raises:
+        InputError: On construction, if lengths, shapes or ``k`` do not fit.
+    """
+
+    title: str
+    lead: str
+    train_images: Tensor
+    query_images: Tensor
+    methods: Sequence[Method]
+    k: int = 6
+    train_labels: Sequence[str] = ()
+    query_labels: Sequence[str] = ()
+    train_is_minority: Tensor | None = None
+    minority_name: str = "planted minority"
+    rows: Sequence[MetricRow] = ()
+    norms: NormRecord | None = None
+    symbols: str = ""
+    configuration: Mapping[str, str | int | float] = field(default_factory=dict)
+    command: str = ""
+    notes: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        _check_images("train_images", self.train_images)
+        _check_images("query_images", self.query_images)
+        train, queries = len(self.train_images), len(self.query_images)
+        if not self.methods:
+            raise InputError("a report needs at least one method, got none")
+        for method in self.methods:
+            expected, got = [queries, train], list(method.scores.values.shape)
+            if got != expected:
+                raise InputError(f"{method.name}: expected scores of shape {expected}, got {got}")
+        if not 1 <= self.k <= train:
+            raise InputError(f"k must lie between 1 and the {train} training images, got {self.k}")
+        _check_length("train_labels", len(self.train_labels), (0, train))
+        _check_length("query_labels", len(self.query_labels), (0, queries))
+        if self.train_is_minority is not None:
+            _check_length("train_is_minority", self.train_is_minority.numel(), (train,))
+        for row in self.rows:
+            _check_length(f"values of {row.name}", len(row.values), (len(self.methods),))
+
+
+def _check_images(name: str, images: Tensor) -> None:
+    if images.ndim != 4 or images.shape[1] not in (1, 3) or images.numel() == 0:  # noqa: PLR2004
+        raise InputError(
+            f"{name}: expected [image, channel, height, width] with 1 or 3 channels, got shape "
+            f"{list(images.shape)}"
+        )
+    if not torch.isfinite(images).all():
+        raise InputError(f"{name}: expected finite values in [-1, 1], got NaN or infinity")
+
+
+def _check_length(name: str, got: int, allowed: tuple[int, ...]) -> None:
+    if got not in allowed:
+        raise InputError(f"{name}: expected {' or '.join(map(str, allowed))} entries, got {got}")

@@ -1,0 +1,79 @@
+"""The training images to show beside a query, and how they stand to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from retrac_plugin.report.contents import Method, Report
+from retrac_plugin.scores import Scores, Top
+
+
+class Standing(Enum):
+    """How a training image stands to a query; the value names its frame."""
+
+    PLAIN = "plain"
+    MINORITY = "minority"
+    OTHER_CLASS = "other-class"
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """A proponent or an opponent.
+
+    Attributes:
+        index: Position in the training set, its id.
+        score: Its influence on the query.
+        label: Class name, or empty.
+        standing: How it stands to the query.
+    """
+
+    index: int
+    score: float
+    label: str
+    standing: Standing
+
+
+def proponents(report: Report, method: Method, query: int) -> list[Neighbour]:
+    """Return the query's ``report.k`` strongest proponents, strongest first."""
+    return _neighbours(report, _one(method, query).proponents(report.k), query)
+
+
+def opponents(report: Report, method: Method, query: int) -> list[Neighbour]:
+    """Return the query's ``report.k`` strongest opponents, strongest first."""
+    return _neighbours(report, _one(method, query).opponents(report.k), query)
+
+
+def legend(report: Report) -> dict[Standing, str]:
+    """Return what the frames of this report mean, for those that can occur."""
+    meanings = {}
+    if report.train_is_minority is not None:
+        meanings[Standing.MINORITY] = report.minority_name
+    if report.train_labels and report.query_labels:
+        meanings[Standing.OTHER_CLASS] = "another class than the query's"
+    return meanings
+
+
+def _one(method: Method, query: int) -> Scores:
+    return Scores(method.scores.values[query : query + 1])
+
+
+def _neighbours(report: Report, top: Top, query: int) -> list[Neighbour]:
+    pairs = zip(top.indices[0].tolist(), top.values[0].tolist(), strict=True)
+    return [
+        Neighbour(index, score, _label(report, index), _standing(report, query, index))
+        for index, score in pairs
+    ]
+
+
+def _label(report: Report, index: int) -> str:
+    return report.train_labels[index] if report.train_labels else ""
+
+
+def _standing(report: Report, query: int, index: int) -> Standing:
+    if report.train_is_minority is not None and report.train_is_minority[index]:
+        return Standing.MINORITY
+    if report.train_labels and report.query_labels:
+        same = report.train_labels[index] == report.query_labels[query]
+        return Standing.PLAIN if same else Standing.OTHER_CLASS
+    return Standing.PLAIN

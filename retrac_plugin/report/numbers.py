@@ -1,0 +1,55 @@
+"""Numbers as readers see them: few digits, true minus signs, powers of ten taken out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+MINUS = "\N{MINUS SIGN}"
+TIMES = "\N{MULTIPLICATION SIGN}"
+_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+_READABLE = range(-1, 3)
+"""Powers of ten that need not be taken out: 0.1 to 999."""
+
+
+def exponent(scores: Iterable[float]) -> int:
+    """Return the power of ten to take out so that the largest of the scores is easy to read."""
+    largest = max((abs(score) for score in scores), default=0.0)
+    if largest == 0:
+        return 0
+    power = math.floor(math.log10(largest))
+    return 0 if power in _READABLE else power
+
+
+def unit_text(power: int) -> str:
+    """Return what is written above scores whose power of ten is taken out: ``scores × 10⁻⁵``."""
+    return f"scores {TIMES} 10{str(power).translate(_SUPERSCRIPTS)}" if power else ""
+
+
+def score_text(score: float, power: int) -> str:
+    """Return a score with its sign, in units of ``10 ** power``."""
+    return _typographic(f"{score / 10**power:+.2f}")
+
+
+def row_texts(values: Iterable[float]) -> list[str]:
+    """Return the values of one line of a table, with as many decimals as that line needs."""
+    values = list(values)
+    decimals = _decimals([value for value in values if math.isfinite(value)])
+    return [_table_text(value, decimals) for value in values]
+
+
+def _table_text(value: float, decimals: int) -> str:
+    if math.isnan(value):
+        return "n/a"
+    return _typographic(f"{value:.{decimals}f}")
+
+
+def _decimals(values: list[float]) -> int:
+    if all(value == int(value) for value in values):
+        return 0
+    largest = max(map(abs, values), default=0)
+    return 3 if largest < 1.5 else 2 if largest < 10 else 1  # noqa: PLR2004 three digits or so
+
+
+def _typographic(text: str) -> str:
+    return text.replace("-", MINUS)
