@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from retrac_plugin.errors import MissingDependencyError
+from retrac_plugin.extras import requires
 from retrac_plugin.metrics.evidence import Evidence
 from retrac_plugin.metrics.values import checked
 
@@ -62,9 +62,6 @@ def _constant(values: Tensor) -> bool:
 
 
 def _spearman() -> Callable[[Tensor, Tensor], Any]:
-    try:
+    with requires("a rank correlation", "metrics"):
         from scipy.stats import spearmanr
-    except ImportError as error:
-        message = "rank correlations need scipy: pip install 'retrac-plugin[metrics]'"
-        raise MissingDependencyError(message) from error
     return spearmanr  # type: ignore[no-any-return]

@@ -11,7 +11,8 @@ from typing import Any
 
 from torch import Tensor
 
-from retrac_plugin.errors import InputError, MissingDependencyError
+from retrac_plugin.errors import InputError
+from retrac_plugin.extras import requires
 from retrac_plugin.metrics.values import checked
 
 
@@ -61,9 +62,6 @@ def _checked_pair(self_influence: Tensor, is_minority: Tensor) -> tuple[Any, Any
 
 
 def _sklearn_metrics() -> Any:
-    try:
+    with requires("an area under a curve", "metrics"):
         from sklearn import metrics
-    except ImportError as error:
-        message = "areas under curves need scikit-learn: pip install 'retrac-plugin[metrics]'"
-        raise MissingDependencyError(message) from error
     return metrics

@@ -15,7 +15,7 @@ def checked(values: Tensor) -> Tensor:
         InputError: If they are not a matrix with at least one query and one training sample, or if
             one of them is NaN or infinite.
     """
-    if values.ndim != 2 or values.numel() == 0:  # noqa: PLR2004 a matrix
+    if values.ndim != 2 or values.numel() == 0:
         raise InputError(
             f"expected scores [query, train], got a tensor of shape {list(values.shape)}"
         )

@@ -136,7 +136,7 @@ class Report:
 
 
 def _check_images(name: str, images: Tensor) -> None:
-    if images.ndim != 4 or images.shape[1] not in (1, 3) or images.numel() == 0:  # noqa: PLR2004
+    if images.ndim != 4 or images.shape[1] not in (1, 3) or images.numel() == 0:
         raise InputError(
             f"{name}: expected [image, channel, height, width] with 1 or 3 channels, got shape "
             f"{list(images.shape)}"

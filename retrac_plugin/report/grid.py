@@ -9,7 +9,8 @@ from typing import Any
 
 from torch import Tensor
 
-from retrac_plugin.errors import InputError, MissingDependencyError
+from retrac_plugin.errors import InputError
+from retrac_plugin.extras import requires
 from retrac_plugin.files import write_atomically
 from retrac_plugin.report.contents import Method, Report
 from retrac_plugin.report.images import pixels
@@ -158,12 +159,9 @@ def _draw_legend(sheet: Sheet, report: Report, top: float) -> None:
 
 def _blank(width: float, height: float) -> tuple[Any, Sheet]:
     """Return an empty figure and a sheet that covers it, without pyplot's global state."""
-    try:
+    with requires("a figure", "report"):
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
-    except ImportError as error:
-        message = "figures need matplotlib: pip install 'retrac-plugin[report]'"
-        raise MissingDependencyError(message) from error
     figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white")
     FigureCanvasAgg(figure)
     axes = figure.add_axes((0, 0, 1, 1))

@@ -114,7 +114,7 @@ def _round_numbers(last: float) -> list[float]:
 
 def _decades(y: Axis) -> list[float]:
     """Return norms to mark: 1, 2 and 5 of each decade, its start only if many, the ends if few."""
-    parts = (1,) if y.last - y.first > 2.5 else (1, 2, 5)  # noqa: PLR2004 decades
+    parts = (1,) if y.last - y.first > 2.5 else (1, 2, 5)
     powers = range(math.floor(y.first), math.ceil(y.last) + 1)
     found = [
         part * 10.0**power

@@ -48,7 +48,7 @@ def _decimals(values: list[float]) -> int:
     if all(value == int(value) for value in values):
         return 0
     largest = max(map(abs, values), default=0)
-    return 3 if largest < 1.5 else 2 if largest < 10 else 1  # noqa: PLR2004 three digits or so
+    return 3 if largest < 1.5 else 2 if largest < 10 else 1
 
 
 def _typographic(text: str) -> str:
