@@ -33,7 +33,7 @@ class AttributorEntry:
         summary: One line for ``retrac list``.
         load: Returns the attributor class; heavy imports belong in here.
         source: The paper or package that defines the method.
-        needs: Distributions that must be installed, such as ``("captum",)``.
+        needs: Packages that must be installed, as they are imported, such as ``("captum",)``.
     """
 
     name: str
@@ -53,7 +53,7 @@ class MetricEntry:
         load: Returns the metric, a function ``(values [query, train], evidence) -> float``.
         higher_is_better: Its direction, or None where there is none.
         source: Where it is defined.
-        needs: Distributions that must be installed.
+        needs: Packages that must be installed, as they are imported.
     """
 
     name: str
