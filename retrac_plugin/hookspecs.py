@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 if TYPE_CHECKING:
-    from retrac_plugin.diffusion import NoiseSchedule, Predict
+    from retrac_plugin.preconditioning import Predict
     from retrac_plugin.run import Run
+    from retrac_plugin.schedules import NoiseSchedule
 
 PROJECT = "retrac_plugin"
 """Name of the entry-point group and of the pluggy project."""

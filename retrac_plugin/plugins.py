@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import warnings
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -16,8 +17,11 @@ from retrac_plugin.errors import PluginError
 from retrac_plugin.hookspecs import AttributorEntry, CommandEntry, MetricEntry
 
 if TYPE_CHECKING:
-    from retrac_plugin.diffusion import DiffusionModel, Loss, TimestepWeight
+    from retrac_plugin.diffusion import DiffusionModel
+    from retrac_plugin.losses import Loss
+    from retrac_plugin.preconditioning import Predict
     from retrac_plugin.run import Run
+    from retrac_plugin.weightings import TimestepWeight, Weighting
 
 Entry = TypeVar("Entry", AttributorEntry, MetricEntry, CommandEntry)
 
@@ -93,32 +97,51 @@ def get_metric(name: str) -> Any:
 
 
 def wrap(
-    network: Any, scheduler: Any, loss: Loss = "mse", weight: TimestepWeight | None = None
+    network: Any,
+    scheduler: Any,
+    loss: Loss = "mse",
+    weight: TimestepWeight | Weighting | None = None,
+    *,
+    predict: Predict | None = None,
+    **objective: Any,
 ) -> DiffusionModel:
     """Return ``network`` and ``scheduler`` as one timestep-aware model.
 
     Args:
         network: A denoiser, such as a diffusers ``UNet2DModel``.
         scheduler: The noise scheduler it was *trained* with, or a ``NoiseSchedule``.
-        loss: ``"mse"``, ``"l1"``, or a function ``(prediction, target) -> elementwise loss``.
-        weight: Optional weight of the loss at each timestep, ``timesteps -> weights``.
+        loss: ``"mse"``, ``"l1"``, ``"huber"``, ``"smooth_l1"``, or a function
+            ``(prediction, target) -> elementwise loss``.
+        weight: Optional weight of the loss at each timestep: ``timesteps -> weights``, or one of
+            ``retrac_plugin.weightings``.
+        predict: How to call a network that no adapter knows,
+            ``(call, noisy, timesteps, conditions) -> prediction``; ``call`` is the network.
+        **objective: What else training did: ``timestep_distribution``, one of
+            ``retrac_plugin.distributions``, and ``noise_offset``, as of the diffusers scripts.
 
     Raises:
         PluginError: If no installed adapter knows the pair.
         InputError: If the loss or the scheduler's prediction type is unknown.
     """
-    from retrac_plugin.diffusion import DiffusionModel  # torch: not before it is needed
+    from torch import nn  # not before it is needed
 
+    from retrac_plugin.diffusion import DiffusionModel
+
+    # Where the call is given, only the scheduler must be known: any module stands for the network.
+    known_by = network if predict is None else nn.Module()
     manager = plugin_manager()
-    wrapped = manager.hook.retrac_wrap_model(network=network, scheduler=scheduler)
+    wrapped = manager.hook.retrac_wrap_model(network=known_by, scheduler=scheduler)
     if wrapped is None:
         asked = ", ".join(sorted(name for name, _ in manager.list_name_plugin()))
         raise PluginError(
             f"no adapter knows {_type_name(network)} with {_type_name(scheduler)}; asked: {asked}. "
             "Expected a torch module with a diffusers scheduler or a retrac_plugin NoiseSchedule; "
-            "for another library install or write a plugin that answers retrac_wrap_model"
+            "pass predict= to say how another network is called, or install or write a plugin that "
+            "answers retrac_wrap_model"
         )
-    return DiffusionModel.build(network, wrapped, loss, weight)
+    if predict is not None:
+        wrapped = replace(wrapped, predict=predict)
+    return DiffusionModel.build(network, wrapped, loss, weight, **objective)
 
 
 def read_run(directory: str | Path, loss: str = "mse") -> Run:

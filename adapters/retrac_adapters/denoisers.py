@@ -8,7 +8,7 @@ from typing import Any
 from diffusers import ModelMixin, UNet2DConditionModel, UNet2DModel
 from torch import Tensor, nn
 
-from retrac_plugin.diffusion import Conditions, Predict
+from retrac_plugin.preconditioning import Conditions, Predict
 
 UNETS = (UNet2DModel, UNet2DConditionModel)
 

@@ -5,8 +5,8 @@ import torch
 from diffusers import (
     DDIMScheduler,
     DDPMScheduler,
-    FlowMatchEulerDiscreteScheduler,
     FluxTransformer2DModel,
+    IPNDMScheduler,
     PNDMScheduler,
     UNet2DConditionModel,
     UNet2DModel,
@@ -102,7 +102,7 @@ def test_noising_equals_the_schedulers_own(scheduler, dtype):
 @pytest.mark.parametrize(
     ("make_network", "scheduler"),
     [
-        (NETWORKS["attention"], FlowMatchEulerDiscreteScheduler()),
+        (NETWORKS["attention"], IPNDMScheduler()),
         (
             lambda: FluxTransformer2DModel(
                 num_layers=1, num_single_layers=1, attention_head_dim=4, num_attention_heads=1
