@@ -9,6 +9,11 @@ from typing import TYPE_CHECKING
 
 import click
 import torch
+from torch import Tensor
+
+from retrac_adapters.demo.data import PATCH_LABEL
+from retrac_plugin.metrics import Evidence
+from retrac_plugin.plugins import metrics
 from retrac_plugin.report import (
     Method,
     MetricRow,
@@ -19,11 +24,6 @@ from retrac_plugin.report import (
     write_page,
 )
 from retrac_plugin.report.formulas import RETRAC, SYMBOLS, TRACIN
-from torch import Tensor
-
-from retrac_adapters.demo.data import PATCH_LABEL
-from retrac_plugin.metrics import Evidence
-from retrac_plugin.plugins import metrics
 
 if TYPE_CHECKING:
     from retrac_adapters.demo.pipeline import Outcome
