@@ -14,7 +14,7 @@ import pluggy
 
 from retrac_plugin import hookspecs
 from retrac_plugin.errors import PluginError
-from retrac_plugin.hookspecs import AttributorEntry, CommandEntry, MetricEntry
+from retrac_plugin.hookspecs import AttributorEntry, CommandEntry, MetricEntry, RunRequest
 
 if TYPE_CHECKING:
     from retrac_plugin.diffusion import DiffusionModel
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from retrac_plugin.weightings import TimestepWeight, Weighting
 
 Entry = TypeVar("Entry", AttributorEntry, MetricEntry, CommandEntry)
+
+WEIGHTS = ("raw", "ema")
+"""Which weights of a run to attribute: as trained, or their moving average."""
 
 
 def load_entry_points(manager: pluggy.PluginManager) -> None:
@@ -144,15 +147,31 @@ def wrap(
     return DiffusionModel.build(network, wrapped, loss, weight, **objective)
 
 
-def read_run(directory: str | Path, loss: str = "mse") -> Run:
+def read_run(
+    directory: str | Path,
+    loss: Loss = "mse",
+    *,
+    weights: str = "raw",
+    base: str | Path | None = None,
+    model: DiffusionModel | None = None,
+    arguments: Mapping[str, Any] | None = None,
+) -> Run:
     """Read a training run: network, schedule, checkpoints, step sizes, and trace if it has one.
 
     Args:
         directory: The run's folder.
-        loss: The loss the run was trained with, ``"mse"`` or ``"l1"``.
+        loss: The loss the run was trained with, as in ``wrap``.
+        weights: ``"raw"`` for the weights that were trained, ``"ema"`` for their moving average.
+        base: The model that was fine-tuned, where the folder does not hold it: a folder, or a name
+            in the Hugging Face cache. Needed for low-rank adapters.
+        model: The model, from ``wrap``, where the folder does not describe it.
+        arguments: Arguments of the training script by name, such as ``{"snr_gamma": 5.0}``; they
+            complete, and overrule, those that the run kept. ``num_samples`` is the size of the
+            training set.
 
     Raises:
-        InputError: If the folder does not exist.
+        InputError: If the folder does not exist, or more must be told to read it.
+        CheckpointError: If a checkpoint is damaged or unsafe.
         PluginError: If no installed plugin can read it.
     """
     from retrac_plugin.errors import InputError
@@ -160,8 +179,10 @@ def read_run(directory: str | Path, loss: str = "mse") -> Run:
     path = Path(directory)
     if not path.is_dir():
         raise InputError(f"expected a training run's folder, got {str(path)!r}, which is none")
-    manager = plugin_manager()
-    run = manager.hook.retrac_read_run(directory=path, loss=loss)
+    if weights not in WEIGHTS:
+        raise InputError(f"weights: expected one of {', '.join(WEIGHTS)}, got {weights!r}")
+    request = RunRequest(path, loss, weights, base, model, dict(arguments or {}))
+    run = plugin_manager().hook.retrac_read_run(request=request)
     if run is None:
         raise PluginError(
             f"no plugin can read {str(path)!r} as a training run. Expected a denoiser's "

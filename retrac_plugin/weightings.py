@@ -75,6 +75,15 @@ def min_snr(gamma: float = 5.0) -> Weighting:
     return Weighting(f"min_snr({gamma:g})", weights)
 
 
+def min_snr_plus_one(gamma: float = 5.0) -> Weighting:
+    """``min(snr, gamma) / snr + 1``: ``train_dreambooth_lora_sdxl.py`` for a velocity."""
+
+    def weights(schedule: NoiseSchedule, timesteps: Tensor) -> Tensor:
+        return (gamma / signal_to_noise(schedule, timesteps)).clamp(max=1) + 1
+
+    return Weighting(f"min_snr({gamma:g}) + 1", weights)
+
+
 def sigma_sqrt() -> Weighting:
     """``sigma^-2``: the scheme ``sigma_sqrt`` of the SD3 scripts, and EDM style on a U-Net."""
     return Weighting("sigma_sqrt", lambda schedule, t: _sigmas(schedule, t) ** -2)

@@ -11,13 +11,13 @@ from torch import Tensor
 from retrac_plugin.preconditioning import Conditions, Predict
 
 GUIDANCE_SCALE = 3.5
-"""The scripts' default ``--guidance_scale``, where an example has no ``guidance`` of its own."""
+"""The scripts' default ``--guidance_scale``."""
 
 TIME_UNIT = 1000
 """The scripts divide the timestep by it, since the network multiplies by it."""
 
 
-def predict_with_flux(has_guidance: bool) -> Predict:
+def predict_with_flux(has_guidance: bool, guidance_scale: float = GUIDANCE_SCALE) -> Predict:
     """Return how to call a Flux transformer.
 
     An example's conditions are ``encoder_hidden_states [text, width]``, ``pooled_projections
@@ -26,6 +26,7 @@ def predict_with_flux(has_guidance: bool) -> Predict:
 
     Args:
         has_guidance: ``guidance_embeds`` of the network's configuration.
+        guidance_scale: Where an example has no ``guidance`` of its own.
     """
 
     def predict(
@@ -33,7 +34,7 @@ def predict_with_flux(has_guidance: bool) -> Predict:
     ) -> Tensor:
         given = dict(conditions)
         if has_guidance:
-            given.setdefault("guidance", noisy.new_full((noisy.shape[0],), GUIDANCE_SCALE))
+            given.setdefault("guidance", noisy.new_full((noisy.shape[0],), guidance_scale))
         output = call(
             hidden_states=pack(noisy),
             timestep=timesteps / TIME_UNIT,

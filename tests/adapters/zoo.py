@@ -51,6 +51,7 @@ NETWORKS = {
         down_block_types=("DownBlock2D", "AttnDownBlock2D"),
         up_block_types=("AttnUpBlock2D", "UpBlock2D"),
     ),
+    "unet-plain": lambda: UNet2DModel(**PLAIN, **CONVOLVING),
     "unet-classes": lambda: UNet2DModel(**PLAIN, **CONVOLVING, num_class_embeds=5),
     "unet-text": lambda: UNet2DConditionModel(**PLAIN, **ATTENDING, in_channels=3, out_channels=3),
     "unet-text-classes": lambda: UNet2DConditionModel(
@@ -104,6 +105,7 @@ NETWORKS = {
 }
 CONDITIONS = {
     "unet": dict,
+    "unet-plain": dict,
     "unet-classes": label,
     "unet-text": text,
     "unet-text-classes": lambda: {**text(), **label()},
