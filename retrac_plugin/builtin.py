@@ -59,6 +59,11 @@ def retrac_register_commands() -> Iterable[CommandEntry]:
         _lazily("cli.listing", "list_installed"),
     )
     yield CommandEntry(
+        "doctor",
+        "Say what a training run recorded, what it did not, and what that means.",
+        _lazily("cli.doctor", "doctor"),
+    )
+    yield CommandEntry(
         "attribute",
         "Say which training images made some pictures what they are.",
         _lazily("cli.attribute", "attribute"),

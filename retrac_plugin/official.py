@@ -58,7 +58,7 @@ def read_official(request: RunRequest, files: Mapping[int, Path]) -> Run:
         Finding(FOUND, "timesteps and noise", "of the last epoch before each checkpoint, replayed"),
         _describe_rate(rate),
     ]
-    recorded = LastEpochs(tuple(files.values()))
+    recorded = LastEpochs(files)
     return Run(request.model, checkpoints, None, findings, recorded)
 
 
@@ -92,10 +92,10 @@ class LastEpochs:
     """The timestep and noise of each sample in the last epoch before each checkpoint.
 
     Attributes:
-        files: One a checkpoint, in the order of the series.
+        files: By the step of the checkpoint, which is its epoch.
     """
 
-    files: tuple[Path, ...]
+    files: Mapping[int, Path]
 
     def per_sample(self) -> tuple[int, int]:
         """See ``Draws.per_sample``."""
@@ -105,17 +105,18 @@ class LastEpochs:
         """See ``Draws.draw``.
 
         Raises:
-            TraceError: If a sample was in no batch of that epoch, which the paper's code drops the
-                last, incomplete batch of.
+            TraceError: If a sample was in no batch of that epoch; that code drops an incomplete
+                last batch.
             InputError: If the samples are shaped otherwise than the noise.
         """
-        timesteps, noise, places = _visits(self.files[request.checkpoint])
+        file = self.files[request.step]
+        timesteps, noise, places = _visits(file)
         missing = [i for i in request.ids if i not in places]
         if missing:
             raise TraceError(
-                f"sample {missing[0]} was in no batch of the epoch that "
-                f"{self.files[request.checkpoint].name} recorded: that code leaves out an "
-                "incomplete last batch. Leave the sample out, or pass train_draws=Uniform(1)"
+                f"sample {missing[0]} was in no batch of the epoch that {file.name} recorded: that "
+                "code leaves out an incomplete last batch. Leave the sample out of the training "
+                "set, or pass train_draws=Uniform(1)"
             )
         at = torch.tensor([places[i] for i in request.ids])
         if noise.shape[1:] != request.shape:
