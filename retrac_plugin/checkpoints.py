@@ -77,8 +77,9 @@ def load_into(
 ) -> dict[str, Tensor]:
     """Return all of the network's tensors by name, on ``device``, with the checkpoint's values.
 
-    The network itself is left as it is. Frozen parameters that the checkpoint does not hold, as in
-    an adapter-only checkpoint, and non-persistent buffers come from the network.
+    The network itself is left as it is. Frozen parameters that the checkpoint does not hold, and
+    non-persistent buffers, come from the network; so do all buffers where it holds no frozen
+    parameter at all, as in an adapter-only checkpoint.
 
     Raises:
         CheckpointError: If a tensor is missing, extra or misshapen.
@@ -86,8 +87,10 @@ def load_into(
     state = checkpoint.load()
     own = dict(network.named_parameters()) | dict(network.named_buffers())
     saved = network.state_dict()
-    frozen = {name for name, p in network.named_parameters() if not p.requires_grad}
-    missing = [n for n in saved if n in own and n not in state and n not in frozen]
+    optional = {name for name, p in network.named_parameters() if not p.requires_grad}
+    if optional and not optional & state.keys():
+        optional |= dict(network.named_buffers()).keys()
+    missing = [n for n in saved if n in own and n not in state and n not in optional]
     extra = [n for n in state if n not in saved]
     shapes = [n for n in state if n in own and state[n].shape != own[n].shape]
     if missing or extra or shapes:

@@ -10,6 +10,7 @@ import torch
 from diffusers import UNet2DModel
 
 import retrac_plugin as retrac
+from retrac_plugin.checkpoints import load_into
 from retrac_plugin.errors import CheckpointError, InputError
 from retrac_plugin.examples import collate
 from retrac_plugin.findings import CONTRADICTION, FOUND, NOT_MODELLED, NOT_RECORDED
@@ -214,6 +215,21 @@ def test_a_stated_alpha_scales_the_adapter(tmp_path):
     assert replayed_loss(run, examples, 0) == pytest.approx(trained.losses[2], rel=1e-5)
     wrong = retrac.read_run(directory, base=base)
     assert replayed_loss(wrong, examples, 0) != pytest.approx(trained.losses[2], rel=1e-5)
+
+
+def test_an_adapter_of_a_transformer_with_its_alpha_in_the_file(tmp_path):
+    base, directory = tmp_path / "base", tmp_path / "run"
+    network = training.write_sd3_adapter(directory, base, alpha=6)
+    run = retrac.read_run(directory, base=base, arguments={"weighting_scheme": "none"})
+    assert "rank 2, alpha 6" in text_of(run, "adapter")
+    batch = collate(examples_for("sd3", 2), [0, 1], "train")
+    samples = batch.pop("sample")
+    noisy = run.model.diffuse(samples, torch.tensor([20, 800]), -samples, batch)
+    sigmas = run.model.schedule.sigmas[[20, 800]]
+    expected = network(noisy.noisy, timestep=sigmas * 1000, **batch).sample
+    loaded = load_into(run.model.network, run.checkpoints[0], torch.device("cpu"))
+    losses = run.model.losses({}, loaded, noisy)
+    torch.testing.assert_close(losses, (expected + 2 * samples).square().mean((1, 2, 3)))
 
 
 def test_a_run_that_was_resumed_in_the_middle(tmp_path):

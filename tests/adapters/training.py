@@ -10,9 +10,16 @@ import torch
 import yaml
 from accelerate import Accelerator
 from accelerate.utils import ProjectConfiguration
-from diffusers import DDPMPipeline, DDPMScheduler, PNDMScheduler, StableDiffusionPipeline
+from diffusers import (
+    DDPMPipeline,
+    DDPMScheduler,
+    FlowMatchEulerDiscreteScheduler,
+    PNDMScheduler,
+    StableDiffusion3Pipeline,
+    StableDiffusionPipeline,
+)
 from diffusers.optimization import get_scheduler
-from diffusers.training_utils import EMAModel
+from diffusers.training_utils import EMAModel, _collate_lora_metadata
 from diffusers.utils import convert_state_dict_to_diffusers
 from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict
@@ -194,6 +201,25 @@ def save_lora_in_older_naming(model, folder):
     """The save hook of train_dreambooth_lora.py."""
     layers = convert_state_dict_to_diffusers(get_peft_model_state_dict(model))
     StableDiffusionPipeline.save_lora_weights(folder, unet_lora_layers=layers)
+
+
+def write_sd3_adapter(directory, base, alpha):
+    """Write what train_dreambooth_lora_sd3.py leaves, without training; return the network."""
+    torch.manual_seed(9)
+    network = NETWORKS["sd3"]()
+    network.save_pretrained(base / "transformer")
+    FlowMatchEulerDiscreteScheduler(shift=3.0).save_pretrained(base / "scheduler")
+    network.requires_grad_(False)
+    network.add_adapter(LoraConfig(r=2, lora_alpha=alpha, target_modules=["to_k", "to_q"]))
+    for parameter in network.parameters():
+        if parameter.requires_grad:
+            torch.nn.init.normal_(parameter)
+    StableDiffusion3Pipeline.save_lora_weights(
+        directory / "checkpoint-2",
+        transformer_lora_layers=get_peft_model_state_dict(network),
+        **_collate_lora_metadata({"transformer": network}),
+    )
+    return network.eval()
 
 
 def lora(directory, base, examples, save=save_lora, prior_loss_weight=None, alpha=2, **more):
