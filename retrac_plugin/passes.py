@@ -21,6 +21,9 @@ from retrac_plugin.rescaling import Rescaling
 Tick = Callable[[int], object]
 """Called with the number of samples done, for a progress bar."""
 
+GRADIENT_BYTES = 2**28
+"""Roughly how much memory whole gradients may take at a time where only a block is needed."""
+
 
 @dataclass
 class CheckpointPass:
@@ -121,7 +124,8 @@ class CheckpointPass:
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield, block by block, the whole train gradients ``[train, width]`` and their norms."""
         timesteps_each, noise_each = draws.per_sample()
-        for block in source.blocks(self._block_size(draws)):
+        at_once = max(1, GRADIENT_BYTES // (self.engine.width * self.dtype.itemsize))
+        for block in source.blocks(min(self._block_size(draws), at_once)):
             batch = self._train_batch(block, source, draws)
             losses, gradients = self.engine.gradients(batch, timesteps_each * noise_each)
             norms = torch.linalg.vector_norm(gradients, dim=1)

@@ -3,9 +3,13 @@
 Nothing else in this package imports dattri.
 """
 
+import warnings
+
 from retrac_plugin.extras import requires
 
-with requires("retrac_plugin.frameworks.dattri", "dattri"):
+with requires("retrac_plugin.frameworks.dattri", "dattri"), warnings.catch_warnings():
+    # Importing dattri compiles a function, and torch's compiler uses what torch deprecates.
+    warnings.simplefilter("ignore", DeprecationWarning)
     from retrac_plugin.frameworks.dattri.attributors import (
         DiffusionBaseAttributor,
         DiffusionReTracAttributor,

@@ -92,8 +92,8 @@ def _check_size(count: int, width: int, item_size: int, limit: int) -> None:
     size = count * width * item_size
     if size > limit:
         raise InputError(
-            f"{count} gradients of {width} numbers take {size / 2**30:.1f} GiB, more than "
-            f"cache_bytes={limit}. Project them, such as projector_kwargs={{'proj_dim': 4096}}, or "
+            f"{count} gradients of {width} numbers take {size:,} bytes, more than "
+            f"cache_bytes={limit:,}. Project them: projector_kwargs={{'proj_dim': 4096}}, or "
             "call attribute without cache, which keeps none"
         )
 

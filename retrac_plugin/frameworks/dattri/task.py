@@ -120,8 +120,8 @@ def _diffusion(model: DiffusionModel | nn.Module, scheduler: Any, loss: Loss) ->
         return wrap(model, scheduler, loss)
     if scheduler is not None or loss != "mse":
         raise InputError(
-            "scheduler, loss: a DiffusionModel has its own, expected them with a bare network only, "
-            "or given to retrac_plugin.wrap(network, scheduler, loss)"
+            "scheduler, loss: a DiffusionModel has its own. Give them with a bare network, or to "
+            "retrac_plugin.wrap(network, scheduler, loss)"
         )
     return model
 
