@@ -112,6 +112,15 @@ class DiffusionAttributor:
                 total += self.checkpoints[k].step_size * products * self.method.rescale(norms)
         return total
 
+    def passes(self, samples: int) -> Iterator[CheckpointPass]:
+        """Yield every checkpoint, loaded in its turn, for frontends that score in their own way.
+
+        Args:
+            samples: How many samples will be led past each, for the progress bar.
+        """
+        with self._bar(samples) as bar:
+            yield from self._passes(bar)
+
     def _passes(self, bar: Any) -> Iterator[CheckpointPass]:
         """Load one checkpoint after the other, none kept."""
         check_deterministic(self.model.network)

@@ -216,6 +216,22 @@ class Given:
             )
 
 
+def draw_within(draws: Draws, request: Request) -> Draw:
+    """Return what ``draws`` draws for ``request``, its timesteps checked against the schedule.
+
+    Raises:
+        InputError: If a timestep lies outside the schedule.
+    """
+    draw = draws.draw(request)
+    low, high = int(draw.timesteps.min()), int(draw.timesteps.max())
+    if low < 0 or high >= request.num_timesteps:
+        raise InputError(
+            f"timestep {low if low < 0 else high} of the {request.side} side is outside the "
+            f"schedule: expected 0 to {request.num_timesteps - 1}"
+        )
+    return draw
+
+
 _SIDES = {"train": 1, "query": 2}
 _OFFSET = 1
 
