@@ -9,7 +9,7 @@ Estimation", TMLR 2024.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -40,7 +40,8 @@ class DiffusionAttributor:
         batch_size: Samples per network pass; changes cost, never a score.
         device: Where to compute; default: where the network is. The network is not moved.
         engine: What computes gradients.
-        progress: Show a progress bar; default: on a terminal.
+        progress: Show a progress bar; default: on a terminal. Or what makes one for so many
+            samples: a context manager with ``update(samples)``.
 
     Raises:
         InputError: If an argument is not what it should be.
@@ -58,7 +59,7 @@ class DiffusionAttributor:
         batch_size: int = 64,
         device: str | torch.device | None = None,
         engine: EngineFactory = VmapEngine,
-        progress: bool | None = None,
+        progress: bool | Callable[[int], Any] | None = None,
     ) -> None:
         if not isinstance(model, DiffusionModel):
             raise InputError(
@@ -137,6 +138,8 @@ class DiffusionAttributor:
 
     def _bar(self, samples: int) -> Any:
         total = samples * len(self.checkpoints)
+        if callable(self.progress):
+            return self.progress(total)
         disable = None if self.progress is None else not self.progress
         return tqdm(total=total, desc=self.method.name, unit="sample", disable=disable, leave=False)
 

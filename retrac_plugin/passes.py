@@ -15,7 +15,7 @@ from retrac_plugin.diffusion import DiffusionModel, NoisyBatch
 from retrac_plugin.draws import Draw, Draws, Request, draw_within
 from retrac_plugin.errors import GradientError, InputError
 from retrac_plugin.examples import Block, ExampleSource
-from retrac_plugin.gradients.engine import EngineFactory, GradientEngine
+from retrac_plugin.gradients.engine import EngineFactory, GradientEngine, Products
 from retrac_plugin.rescaling import Rescaling
 
 Tick = Callable[[int], object]
@@ -100,6 +100,13 @@ class CheckpointPass:
         self, source: ExampleSource, draws: Draws, vectors: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Return the train gradients' products ``[train, vector]`` and norms ``[train]``."""
+        blocks = list(self.train_blocks(source, draws, vectors))
+        return torch.cat([b.dots for b in blocks]), torch.cat([b.norms for b in blocks])
+
+    def train_blocks(
+        self, source: ExampleSource, draws: Draws, vectors: Tensor
+    ) -> Iterator[Products]:
+        """Yield the train gradients' products and norms, some samples at a time and in order."""
         timesteps_each, noise_each = draws.per_sample()
         seen: list[Tensor] = []
 
@@ -109,15 +116,29 @@ class CheckpointPass:
                 seen.append(batch.timesteps)
                 yield batch
 
-        losses, dots, norms = [], [], []
+        losses, norms = [], []
         for products in self.engine.products(batches(), timesteps_each * noise_each, vectors):
             losses.append(products.losses)
-            dots.append(products.dots)
             norms.append(products.norms)
             self.tick(len(products.norms))
-        all_norms = torch.cat(norms)
-        self._check_finite("train", torch.cat(losses), all_norms, source.ids, torch.cat(seen))
-        return torch.cat(dots), all_norms
+            yield products
+        # At the end, not in each block: looking at values makes the CPU wait for the device.
+        self._check_finite(
+            "train", torch.cat(losses), torch.cat(norms), source.ids, torch.cat(seen)
+        )
+
+    def train_gradients(
+        self, source: ExampleSource, draws: Draws, rescale: Rescaling
+    ) -> Iterator[Tensor]:
+        """Yield the rescaled train gradients ``[block, width]``, some samples at a time."""
+        timesteps_each, noise_each = draws.per_sample()
+        for block in source.blocks(self._block_size(draws)):
+            batch = self._train_batch(block, source, draws)
+            losses, gradients = self.engine.gradients(batch, timesteps_each * noise_each)
+            norms = torch.linalg.vector_norm(gradients, dim=1)
+            self._check_finite("train", losses, norms, block.ids, batch.timesteps)
+            self.tick(len(norms))
+            yield gradients * rescale(norms)[:, None]
 
     def train_gradients(
         self, source: ExampleSource, draws: Draws
