@@ -9,7 +9,6 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from retrac_plugin.hookspecs import AttributorEntry, MetricEntry, WrappedModel, hookimpl
-from retrac_plugin.plugins import read_run, register_with, wrap
 
 if TYPE_CHECKING:
     from retrac_plugin.attributors import DiffusionReTrac, DiffusionTracIn, attribute_together
@@ -18,11 +17,14 @@ if TYPE_CHECKING:
     from retrac_plugin.draws import Draws, Given, Recorded, Strided, Uniform
     from retrac_plugin.errors import RetracError
     from retrac_plugin.examples import named
+    from retrac_plugin.frameworks import register_with
+    from retrac_plugin.reading import read_run
     from retrac_plugin.recorder import Recorder
     from retrac_plugin.run import Run
     from retrac_plugin.schedules import NoiseLevels, NoiseSchedule, VariancePreserving
     from retrac_plugin.scores import Scores
     from retrac_plugin.trace import Trace, read_trace
+    from retrac_plugin.wrapping import wrap
 
 _HOMES = {
     "Checkpoint": "checkpoints",
@@ -44,7 +46,10 @@ _HOMES = {
     "VariancePreserving": "schedules",
     "attribute_together": "attributors",
     "named": "examples",
+    "read_run": "reading",
     "read_trace": "trace",
+    "register_with": "frameworks",
+    "wrap": "wrapping",
 }
 
 __all__ = [

@@ -128,19 +128,6 @@ class CheckpointPass:
         )
 
     def train_gradients(
-        self, source: ExampleSource, draws: Draws, rescale: Rescaling
-    ) -> Iterator[Tensor]:
-        """Yield the rescaled train gradients ``[block, width]``, some samples at a time."""
-        timesteps_each, noise_each = draws.per_sample()
-        for block in source.blocks(self._block_size(draws)):
-            batch = self._train_batch(block, source, draws)
-            losses, gradients = self.engine.gradients(batch, timesteps_each * noise_each)
-            norms = torch.linalg.vector_norm(gradients, dim=1)
-            self._check_finite("train", losses, norms, block.ids, batch.timesteps)
-            self.tick(len(norms))
-            yield gradients * rescale(norms)[:, None]
-
-    def train_gradients(
         self, source: ExampleSource, draws: Draws
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield, block by block, the whole train gradients ``[train, width]`` and their norms."""

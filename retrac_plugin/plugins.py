@@ -5,28 +5,16 @@ from __future__ import annotations
 import functools
 import warnings
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from importlib.metadata import entry_points
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import pluggy
 
 from retrac_plugin import hookspecs
 from retrac_plugin.errors import PluginError
-from retrac_plugin.hookspecs import AttributorEntry, CommandEntry, MetricEntry, RunRequest
-
-if TYPE_CHECKING:
-    from retrac_plugin.diffusion import DiffusionModel
-    from retrac_plugin.losses import Loss
-    from retrac_plugin.preconditioning import Predict
-    from retrac_plugin.run import Run
-    from retrac_plugin.weightings import TimestepWeight, Weighting
+from retrac_plugin.hookspecs import AttributorEntry, CommandEntry, MetricEntry
 
 Entry = TypeVar("Entry", AttributorEntry, MetricEntry, CommandEntry)
-
-WEIGHTS = ("raw", "ema")
-"""Which weights of a run to attribute: as trained, or their moving average."""
 
 
 def load_entry_points(manager: pluggy.PluginManager) -> None:
@@ -99,114 +87,6 @@ def get_metric(name: str) -> Any:
     return _look_up(metrics(), name, "metric").load()
 
 
-def wrap(
-    network: Any,
-    scheduler: Any,
-    loss: Loss = "mse",
-    weight: TimestepWeight | Weighting | None = None,
-    *,
-    predict: Predict | None = None,
-    **objective: Any,
-) -> DiffusionModel:
-    """Return ``network`` and ``scheduler`` as one timestep-aware model.
-
-    Args:
-        network: A denoiser, such as a diffusers ``UNet2DModel``.
-        scheduler: The noise scheduler it was *trained* with, or a ``NoiseSchedule``.
-        loss: ``"mse"``, ``"l1"``, ``"huber"``, ``"smooth_l1"``, or a function
-            ``(prediction, target) -> elementwise loss``.
-        weight: Optional weight of the loss at each timestep: ``timesteps -> weights``, or one of
-            ``retrac_plugin.weightings``.
-        predict: How to call a network that no adapter knows,
-            ``(call, noisy, timesteps, conditions) -> prediction``; ``call`` is the network.
-        **objective: What else training did: ``timestep_distribution``, one of
-            ``retrac_plugin.distributions``, and ``noise_offset``, as of the diffusers scripts.
-
-    Raises:
-        PluginError: If no installed adapter knows the pair.
-        InputError: If the loss or the scheduler's prediction type is unknown.
-    """
-    from torch import nn  # not before it is needed
-
-    from retrac_plugin.diffusion import DiffusionModel
-
-    # Where the call is given, only the scheduler must be known: any module stands for the network.
-    known_by = network if predict is None else nn.Module()
-    manager = plugin_manager()
-    wrapped = manager.hook.retrac_wrap_model(network=known_by, scheduler=scheduler)
-    if wrapped is None:
-        asked = ", ".join(sorted(name for name, _ in manager.list_name_plugin()))
-        raise PluginError(
-            f"no adapter knows {_type_name(network)} with {_type_name(scheduler)}; asked: {asked}. "
-            "Expected a torch module with a diffusers scheduler or a retrac_plugin NoiseSchedule; "
-            "pass predict= to say how another network is called, or install or write a plugin that "
-            "answers retrac_wrap_model"
-        )
-    if predict is not None:
-        wrapped = replace(wrapped, predict=predict)
-    return DiffusionModel.build(network, wrapped, loss, weight, **objective)
-
-
-def read_run(
-    directory: str | Path,
-    loss: Loss = "mse",
-    *,
-    weights: str = "raw",
-    base: str | Path | None = None,
-    model: DiffusionModel | None = None,
-    arguments: Mapping[str, Any] | None = None,
-) -> Run:
-    """Read a training run: network, schedule, checkpoints, step sizes, and trace if it has one.
-
-    Args:
-        directory: The run's folder.
-        loss: The loss the run was trained with, as in ``wrap``.
-        weights: ``"raw"`` for the weights that were trained, ``"ema"`` for their moving average.
-        base: The model that was fine-tuned, where the folder does not hold it: a folder, or a name
-            in the Hugging Face cache. Needed for low-rank adapters.
-        model: The model, from ``wrap``, where the folder does not describe it.
-        arguments: Arguments of the training script by name, such as ``{"snr_gamma": 5.0}``; they
-            complete, and overrule, those that the run kept. ``num_samples`` is the size of the
-            training set.
-
-    Raises:
-        InputError: If the folder does not exist, or more must be told to read it.
-        CheckpointError: If a checkpoint is damaged or unsafe.
-        PluginError: If no installed plugin can read it.
-    """
-    from retrac_plugin.errors import InputError
-
-    path = Path(directory)
-    if not path.is_dir():
-        raise InputError(f"expected a training run's folder, got {str(path)!r}, which is none")
-    if weights not in WEIGHTS:
-        raise InputError(f"weights: expected one of {', '.join(WEIGHTS)}, got {weights!r}")
-    request = RunRequest(path, loss, weights, base, model, dict(arguments or {}))
-    run = plugin_manager().hook.retrac_read_run(request=request)
-    if run is None:
-        raise PluginError(
-            f"no plugin can read {str(path)!r} as a training run. Expected a denoiser's "
-            "unet/config.json, scheduler/scheduler_config.json, and checkpoint-STEP folders"
-        )
-    return run  # type: ignore[no-any-return]
-
-
-def register_with(framework: str) -> None:
-    """Add our attributors to a framework's own namespace, so that its users import them from there.
-
-    Args:
-        framework: ``"captum"`` (then ``from captum.influence import DiffusionReTracCP``) or
-            ``"dattri"`` (then ``from dattri.algorithm import DiffusionReTracAttributor``).
-
-    Raises:
-        PluginError: If the framework is another one.
-        MissingDependencyError: If the framework is not installed.
-    """
-    from retrac_plugin import frameworks
-
-    frameworks.register_with(framework)
-
-
 def _collect(hook: str, kind: type[Entry]) -> Mapping[str, tuple[Entry, str]]:
     manager = plugin_manager()
     found: dict[str, tuple[Entry, str]] = {}
@@ -244,7 +124,3 @@ def _look_up(entries: Mapping[str, tuple[Entry, str]], name: str, kind: str) -> 
         installed = ", ".join(entries) or "none"
         raise PluginError(f"unknown {kind} {name!r}: installed are {installed}")
     return entries[name][0]
-
-
-def _type_name(thing: object) -> str:
-    return f"{type(thing).__module__}.{type(thing).__qualname__}"

@@ -21,7 +21,7 @@ from retrac_plugin.frameworks.dattri.drawn import DrawnExamples
 from retrac_plugin.frameworks.dattri.outputs import Output, with_output
 from retrac_plugin.frameworks.dattri.rows import as_rows
 from retrac_plugin.losses import Loss
-from retrac_plugin.plugins import wrap
+from retrac_plugin.wrapping import wrap
 
 Weights = Checkpoint | Mapping[str, Tensor] | str | Path
 OutputFunction = Callable[[Mapping[str, Tensor], Sequence[Tensor]], Tensor]
