@@ -8,7 +8,7 @@ for a query. Memory: all of them, ``samples * K * P`` numbers.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import reduce
 
 import torch
@@ -38,10 +38,12 @@ def train_embeddings(
         RetracError: If a step size is negative, or the data or a gradient cannot be used.
     """
     draws, rescale = attributor.train_draws, attributor.method.rescale
-    source = ExampleSource(train, "train")
-    return _embed(
-        attributor, source, aggregate, lambda at, s: at.train_gradients(s, draws, rescale)
-    )
+
+    def rescaled(at: CheckpointPass, source: ExampleSource) -> Iterator[Tensor]:
+        for gradients, norms in at.train_gradients(source, draws):
+            yield gradients * rescale(norms)[:, None]
+
+    return _embed(attributor, ExampleSource(train, "train"), aggregate, rescaled)
 
 
 def query_embeddings(
@@ -83,8 +85,8 @@ def _embed(
 ) -> Tensor:
     factors = [root_of_step_size(checkpoint.step_size) for checkpoint in attributor.checkpoints]
     columns = []
-    with attributor._bar(len(source)) as bar:
-        for factor, at in zip(factors, attributor._passes(bar), strict=True):
+    with attributor.bar(len(source)) as bar:
+        for factor, at in zip(factors, attributor.passes(bar), strict=True):
             blocks = gradients(at, source)
             columns.append(factor * (_sum(blocks) if aggregate else torch.cat(list(blocks))))
     return torch.cat(columns, dim=1)

@@ -36,14 +36,14 @@ def score_blocks(
     train_source, query_source = ExampleSource(train, "train"), ExampleSource(queries, "queries")
     rescale = attributor.method.rescale
     streams: list[Iterator[Products]] = []
-    with attributor._bar(len(train_source) + len(query_source)) as bar:
-        for at in attributor._passes(bar):
+    with attributor.bar(len(train_source) + len(query_source)) as bar:
+        for at in attributor.passes(bar):
             vectors = at.query_gradients(query_source, attributor.query_draws, [rescale])[0]
             if aggregate:
                 vectors = vectors.sum(0, keepdim=True)
             streams.append(at.train_blocks(train_source, attributor.train_draws, vectors))
         for parts in zip(*streams, strict=True):
-            scores = attributor._zeros(*parts[0].dots.T.shape)
+            scores = attributor.zeros(*parts[0].dots.T.shape)
             for checkpoint, part in zip(attributor.checkpoints, parts, strict=True):
                 scores += checkpoint.step_size * part.dots.T * rescale(part.norms)
             yield scores

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from retrac_plugin.attributors import DiffusionAttributor, DiffusionReTrac, DiffusionTracIn
 from retrac_plugin.checkpoints import Checkpoint
-from retrac_plugin.diffusion import DiffusionModel, Loss
+from retrac_plugin.diffusion import DiffusionModel
 from retrac_plugin.draws import Draws
 from retrac_plugin.embeddings import query_embeddings, root_of_step_size, train_embeddings
 from retrac_plugin.examples import Examples, ExampleSource
@@ -28,6 +28,7 @@ from retrac_plugin.frameworks.bars import Bars, NestedBars, one_bar
 from retrac_plugin.frameworks.batches import as_examples
 from retrac_plugin.frameworks.loading import Load, as_checkpoints, loaded_once
 from retrac_plugin.gradients.engine import EngineFactory
+from retrac_plugin.losses import Loss
 from retrac_plugin.streaming import running_top, score_blocks
 
 with requires("retrac_plugin.frameworks.captum", extra="captum"):

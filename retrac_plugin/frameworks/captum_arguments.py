@@ -10,9 +10,10 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from retrac_plugin.checkpoints import Checkpoint
-from retrac_plugin.diffusion import DiffusionModel, Loss
+from retrac_plugin.diffusion import DiffusionModel
 from retrac_plugin.errors import InputError
-from retrac_plugin.plugins import wrap
+from retrac_plugin.losses import Loss
+from retrac_plugin.wrapping import wrap
 
 
 class MissingInputsError(InputError, AssertionError):
