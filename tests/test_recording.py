@@ -118,6 +118,14 @@ def test_recorded_draws_refuse_another_dataset(training):
         attributor.attribute(changed, case.queries)
 
 
+def test_recorded_draws_need_the_checkpoints_steps(training):
+    case, directory, _, _ = training
+    unnumbered = retrac.Checkpoint(case.network.state_dict(), 0.1)
+    recorded = retrac.Recorded(retrac.read_trace(directory))
+    with pytest.raises(InputError, match="checkpoint's training step, and one of these has none"):
+        retrac.DiffusionTracIn(case.model, [unnumbered], train_draws=recorded)
+
+
 def test_a_sample_without_a_visit_is_named(training):
     _, directory, happened, _ = training
     trace = retrac.read_trace(directory)
