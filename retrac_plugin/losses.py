@@ -24,7 +24,7 @@ def absolute_error(prediction: Tensor, target: Tensor) -> Tensor:
 
 
 def smooth_l1(c: float = 0.1) -> ElementLoss:
-    """Return ``2 (sqrt(d^2 + c^2) - c)`` of the difference d: twice its absolute value, rounded off.
+    """Return ``2 (sqrt(d^2 + c^2) - c)`` of the difference d: ``2 d`` with a round foot.
 
     As in the training scripts of diffusers that follow Khrapov et al., arXiv 2403.16728.
     """
@@ -32,7 +32,7 @@ def smooth_l1(c: float = 0.1) -> ElementLoss:
 
 
 def huber(c: float = 0.1) -> ElementLoss:
-    """Return ``2 c (sqrt(d^2 + c^2) - c)`` of the difference d: its square, but linear beyond ``c``.
+    """Return ``2 c (sqrt(d^2 + c^2) - c)`` of the difference d: a square that turns linear.
 
     As in the training scripts of diffusers that follow Khrapov et al., arXiv 2403.16728.
     """
