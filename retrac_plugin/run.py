@@ -69,6 +69,25 @@ class Run:
         )
 
 
+def read_checkpoints(directory: Path) -> tuple[list[Checkpoint], Trace | None]:
+    """Read the checkpoints of a training of one's own, and its trace where there is one.
+
+    Step sizes are as recorded; where nothing was, the steps since the checkpoint before.
+
+    Raises:
+        CheckpointError: If there is no checkpoint.
+        TraceError: If the trace is damaged.
+    """
+    folders = checkpoint_folders(directory)
+    steps, trace = list(folders), find_trace(folders)
+    if trace is None:
+        step_sizes = step_sizes_of_rates([1.0] * len(steps), steps, 1.0)
+    else:
+        step_sizes = step_sizes_of_trace(trace, steps)
+    series = zip(folders.items(), step_sizes, strict=True)
+    return [Checkpoint(folder, size, step) for (step, folder), size in series], trace
+
+
 def checkpoint_folders(directory: Path) -> dict[int, Path]:
     """Return a run's ``checkpoint-STEP`` folders by step, oldest first.
 
