@@ -10,7 +10,7 @@ from retrac_plugin.checkpoints import Checkpoint
 from retrac_plugin.diffusion import DiffusionModel
 from retrac_plugin.draws import Draws, Recorded, Uniform
 from retrac_plugin.errors import CheckpointError
-from retrac_plugin.trace import TRACE_FILE, Trace, read_trace
+from retrac_plugin.trace import Trace, is_recorded, read_trace
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,8 +63,7 @@ def read_checkpoints(directory: Path) -> tuple[list[Checkpoint], Trace | None]:
     steps = sorted(_steps(directory).items())
     if not steps:
         raise CheckpointError(f"no checkpoint-STEP folder in {str(directory)!r}")
-    recorded = any((path / TRACE_FILE).is_file() for _, path in steps)
-    if not recorded:
+    if not is_recorded(directory):
         return [Checkpoint(path, 1.0, step) for step, path in steps], None
     trace = read_trace(directory)
     starts = [0, *(step for step, _ in steps[:-1])]
