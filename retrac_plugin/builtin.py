@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from retrac_plugin.hookspecs import (
     AttributorEntry,
     CommandEntry,
     MetricEntry,
+    RunRequest,
     WrappedModel,
     hookimpl,
 )
+
+if TYPE_CHECKING:
+    from retrac_plugin.run import Run
 
 PAPER = "Xie et al., TMLR 2024, arXiv 2401.09031"
 
@@ -55,6 +59,11 @@ def retrac_register_commands() -> Iterable[CommandEntry]:
         _lazily("cli.listing", "list_installed"),
     )
     yield CommandEntry(
+        "doctor",
+        "Say what a training run recorded, what it did not, and what that means.",
+        _lazily("cli.doctor", "doctor"),
+    )
+    yield CommandEntry(
         "record",
         "Run a training script, unchanged, and record what it trains on.",
         _lazily("cli.record", "record"),
@@ -69,6 +78,17 @@ def retrac_register_commands() -> Iterable[CommandEntry]:
         "Rank the training images by their influence on themselves.",
         _lazily("cli.self_influence", "self_influence"),
     )
+
+
+@hookimpl
+def retrac_read_run(request: RunRequest) -> Run | None:
+    """Runs of the paper's own training code."""
+    if not any(request.directory.glob("ckpt_*.pth")):
+        return None
+    from retrac_plugin.official import find_files, read_official
+
+    files = find_files(request.directory)
+    return read_official(request, files) if files else None
 
 
 @hookimpl(trylast=True)

@@ -159,6 +159,8 @@ class CheckpointPass:
                 self.position,
                 step,
                 num_timesteps,
+                self.model.timestep_distribution,
+                self.model.noise_offset,
             )
         )
         low, high = int(draw.timesteps.min()), int(draw.timesteps.max())

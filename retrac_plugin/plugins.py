@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import warnings
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -13,13 +14,19 @@ import pluggy
 
 from retrac_plugin import hookspecs
 from retrac_plugin.errors import PluginError
-from retrac_plugin.hookspecs import AttributorEntry, CommandEntry, MetricEntry
+from retrac_plugin.hookspecs import AttributorEntry, CommandEntry, MetricEntry, RunRequest
 
 if TYPE_CHECKING:
-    from retrac_plugin.diffusion import DiffusionModel, Loss, TimestepWeight
+    from retrac_plugin.diffusion import DiffusionModel
+    from retrac_plugin.losses import Loss
+    from retrac_plugin.preconditioning import Predict
     from retrac_plugin.run import Run
+    from retrac_plugin.weightings import TimestepWeight, Weighting
 
 Entry = TypeVar("Entry", AttributorEntry, MetricEntry, CommandEntry)
+
+WEIGHTS = ("raw", "ema")
+"""Which weights of a run to attribute: as trained, or their moving average."""
 
 
 def load_entry_points(manager: pluggy.PluginManager) -> None:
@@ -93,43 +100,78 @@ def get_metric(name: str) -> Any:
 
 
 def wrap(
-    network: Any, scheduler: Any, loss: Loss = "mse", weight: TimestepWeight | None = None
+    network: Any,
+    scheduler: Any,
+    loss: Loss = "mse",
+    weight: TimestepWeight | Weighting | None = None,
+    *,
+    predict: Predict | None = None,
+    **objective: Any,
 ) -> DiffusionModel:
     """Return ``network`` and ``scheduler`` as one timestep-aware model.
 
     Args:
         network: A denoiser, such as a diffusers ``UNet2DModel``.
         scheduler: The noise scheduler it was *trained* with, or a ``NoiseSchedule``.
-        loss: ``"mse"``, ``"l1"``, or a function ``(prediction, target) -> elementwise loss``.
-        weight: Optional weight of the loss at each timestep, ``timesteps -> weights``.
+        loss: ``"mse"``, ``"l1"``, ``"huber"``, ``"smooth_l1"``, or a function
+            ``(prediction, target) -> elementwise loss``.
+        weight: Optional weight of the loss at each timestep: ``timesteps -> weights``, or one of
+            ``retrac_plugin.weightings``.
+        predict: How to call a network that no adapter knows,
+            ``(call, noisy, timesteps, conditions) -> prediction``; ``call`` is the network.
+        **objective: What else training did: ``timestep_distribution``, one of
+            ``retrac_plugin.distributions``, and ``noise_offset``, as of the diffusers scripts.
 
     Raises:
         PluginError: If no installed adapter knows the pair.
         InputError: If the loss or the scheduler's prediction type is unknown.
     """
-    from retrac_plugin.diffusion import DiffusionModel  # torch: not before it is needed
+    from torch import nn  # not before it is needed
 
+    from retrac_plugin.diffusion import DiffusionModel
+
+    # Where the call is given, only the scheduler must be known: any module stands for the network.
+    known_by = network if predict is None else nn.Module()
     manager = plugin_manager()
-    wrapped = manager.hook.retrac_wrap_model(network=network, scheduler=scheduler)
+    wrapped = manager.hook.retrac_wrap_model(network=known_by, scheduler=scheduler)
     if wrapped is None:
         asked = ", ".join(sorted(name for name, _ in manager.list_name_plugin()))
         raise PluginError(
             f"no adapter knows {_type_name(network)} with {_type_name(scheduler)}; asked: {asked}. "
             "Expected a torch module with a diffusers scheduler or a retrac_plugin NoiseSchedule; "
-            "for another library install or write a plugin that answers retrac_wrap_model"
+            "pass predict= to say how another network is called, or install or write a plugin that "
+            "answers retrac_wrap_model"
         )
-    return DiffusionModel.build(network, wrapped, loss, weight)
+    if predict is not None:
+        wrapped = replace(wrapped, predict=predict)
+    return DiffusionModel.build(network, wrapped, loss, weight, **objective)
 
 
-def read_run(directory: str | Path, loss: str = "mse") -> Run:
+def read_run(
+    directory: str | Path,
+    loss: Loss = "mse",
+    *,
+    weights: str = "raw",
+    base: str | Path | None = None,
+    model: DiffusionModel | None = None,
+    arguments: Mapping[str, Any] | None = None,
+) -> Run:
     """Read a training run: network, schedule, checkpoints, step sizes, and trace if it has one.
 
     Args:
         directory: The run's folder.
-        loss: The loss the run was trained with, ``"mse"`` or ``"l1"``.
+        loss: The loss the run was trained with, as in ``wrap``.
+        weights: ``"raw"`` for the weights that were trained, ``"ema"`` for their moving average.
+        base: The model that was fine-tuned, where the folder does not hold it: a folder, or a name
+            in the Hugging Face cache. Needed for low-rank adapters.
+        model: The model, from ``wrap``, where the folder does not describe it.
+        arguments: Arguments of the training script by name, such as ``{"snr_gamma": 5.0}``; they
+            complete, and overrule, those that the run kept. ``num_samples`` is the size of the
+            training set.
 
     Raises:
-        InputError: If the folder does not exist.
+        InputError: If the folder does not exist, or more must be told to read it.
+        CheckpointError: If a checkpoint is damaged or unsafe.
         PluginError: If no installed plugin can read it.
     """
     from retrac_plugin.errors import InputError
@@ -137,8 +179,10 @@ def read_run(directory: str | Path, loss: str = "mse") -> Run:
     path = Path(directory)
     if not path.is_dir():
         raise InputError(f"expected a training run's folder, got {str(path)!r}, which is none")
-    manager = plugin_manager()
-    run = manager.hook.retrac_read_run(directory=path, loss=loss)
+    if weights not in WEIGHTS:
+        raise InputError(f"weights: expected one of {', '.join(WEIGHTS)}, got {weights!r}")
+    request = RunRequest(path, loss, weights, base, model, dict(arguments or {}))
+    run = plugin_manager().hook.retrac_read_run(request=request)
     if run is None:
         raise PluginError(
             f"no plugin can read {str(path)!r} as a training run. Expected a denoiser's "

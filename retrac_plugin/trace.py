@@ -79,6 +79,11 @@ class Trace:
         """Number of samples in the training set."""
         return self.keys.shape[0]
 
+    @property
+    def noise_is_new(self) -> bool:
+        """Whether the noise is not training's own: the timesteps alone were recorded."""
+        return self.noise_origin == "anew"
+
     @cached_property
     def num_steps(self) -> int:
         """Training steps that were recorded."""
