@@ -18,7 +18,7 @@ from retrac_plugin.findings import (
     Finding,
     of_kind,
 )
-from retrac_plugin.trace import TRACE_FILE, Trace, read_trace
+from retrac_plugin.trace import Trace, is_recorded, read_trace
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,9 +108,8 @@ def find_trace(folders: dict[int, Path]) -> Trace | None:
     Raises:
         TraceError: If it is damaged.
     """
-    if not any((folder / TRACE_FILE).is_file() for folder in folders.values()):
-        return None
-    return read_trace(next(iter(folders.values())).parent)
+    directory = next(iter(folders.values())).parent
+    return read_trace(directory) if is_recorded(directory) else None
 
 
 def step_sizes_of_trace(trace: Trace, steps: Sequence[int]) -> list[float]:
@@ -149,4 +148,5 @@ def describe_trace(trace: Trace | None) -> Finding:
             "record the next training",
         )
     visits, samples = len(trace.ids), trace.num_samples
-    return Finding(FOUND, "trace", f"{visits} visits of {samples} samples, replayed exactly")
+    replayed = "timesteps replayed, noise drawn anew" if trace.noise_is_new else "replayed exactly"
+    return Finding(FOUND, "trace", f"{visits} visits of {samples} samples, {replayed}")
