@@ -97,8 +97,9 @@ def _on_a_line(values: Tensor, pitch: Sizes, lead: int, length: int) -> Tensor:
     else:
         space = values.new_zeros(num, channels, length)
     grid = space[:, :, lead : lead + count].view(num, channels, first, *pitch)
-    real = tuple(slice(size) for size in sizes)
-    grid[(..., *real)] = values
+    for axis, size in enumerate(sizes, start=3):
+        grid = grid.narrow(axis, 0, size)
+    grid.copy_(values)
     return space.transpose(1, 2)
 
 
