@@ -23,7 +23,9 @@ def _lazily(module: str, name: str) -> Any:
 
 @hookimpl
 def retrac_register_attributors() -> Iterable[AttributorEntry]:
-    """Our two methods."""
+    """Our two methods, and those to compare them with."""
+    from retrac_plugin.methods import ENTRIES
+
     yield AttributorEntry(
         "diffusion-tracin",
         "TracIn over timesteps: inner products of gradients, norms kept",
@@ -36,6 +38,7 @@ def retrac_register_attributors() -> Iterable[AttributorEntry]:
         _lazily("attributors", "DiffusionReTrac"),
         PAPER,
     )
+    yield from ENTRIES
 
 
 @hookimpl
