@@ -67,6 +67,11 @@ def retrac_register_commands() -> Iterable[CommandEntry]:
         "Rank the training images by their influence on themselves.",
         _lazily("cli.self_influence", "self_influence"),
     )
+    yield CommandEntry(
+        "benchmark",
+        "Compare methods by every metric, with the cost beside it.",
+        _lazily("cli.benchmark", "benchmark"),
+    )
 
 
 @hookimpl(trylast=True)

@@ -100,8 +100,9 @@ def attribute_together(
 ) -> list[Scores]:
     """Return the scores of several methods; each feature is computed once.
 
-    What each method would have cost alone stands in its scores' ``about``: ``seconds`` and
-    ``passes``, samples led forward and backward through the network.
+    What each method would have cost alone stands in its scores' ``about``: ``seconds``,
+    of which ``scoring_seconds`` came after the features, and ``passes``, samples led forward and
+    backward through the network.
 
     Args:
         attributors: They must share everything that decides features.
@@ -131,6 +132,7 @@ def _scores(attributor: FeatureAttributor, bank: Bank) -> Scores:
     about = {
         **attributor.about(),
         "seconds": cost.seconds + own_seconds,
+        "scoring_seconds": own_seconds,
         "passes": cost.passes,
     }
     return Scores(values, _gradient_norms(attributor, bank), about)

@@ -8,6 +8,9 @@ import torch
 from torch import Tensor
 
 from retrac_adapters.demo import data as demo_data
+from retrac_adapters.demo.data import PATCH_LABEL
+
+__all__ = ["PATCH_LABEL", "REPORTED", "SELECTION", "DigitsData", "load"]
 
 TRAIN_DIGITS = 492
 TRAIN_PATCHES = 20
