@@ -65,7 +65,7 @@ def measure(
 
     A metric that the queries lack evidence for gives rows with the reason.
     """
-    norms = _norms(outcomes)
+    norms = visit_norms(outcomes)
     rows: list[Row] = []
     for kind in task.queries:
         reported = torch.arange(kind.held_back, len(kind.examples))
@@ -136,7 +136,7 @@ def _row(outcome: Outcome, kind: Queries, entry: MetricEntry, evidence: Evidence
     return replace(row, value=value, low=low, high=high)
 
 
-def _norms(outcomes: Sequence[Outcome]) -> Tensor | None:
+def visit_norms(outcomes: Sequence[Outcome]) -> Tensor | None:
     """Return the norms of the training visits' gradients, where they were computed."""
     for outcome in outcomes:
         if outcome.method == NORMS_FROM and outcome.scores:
