@@ -85,8 +85,9 @@ def control_rows(queries: str, evidence: Evidence, seed: int = 0) -> Iterator[Ro
 
     One retraining: the correlation ``r`` of one retraining with the mean of the others. Best
     possible: the square root of the mean losses' reliability ``n r / (1 + (n - 1) r)`` with ``n``
-    seeds (Spearman and Brown, 1910), what a method would get that knew the expected losses: an
-    estimate, exact for two seeds and linear correlation. Constant scores: no method at all.
+    the harmonic mean of the subsets' numbers of seeds (Spearman and Brown, 1910), what a method
+    would get that knew the expected losses: an estimate, made for two seeds and linear correlation.
+    Constant scores: no method at all.
     """
     losses = evidence.subset_losses
     if losses is None:
@@ -98,14 +99,15 @@ def control_rows(queries: str, evidence: Evidence, seed: int = 0) -> Iterator[Ro
     if parts is not None:
         found = measured(lambda values, known: values.mean().item(), parts[:, None], Evidence())
         yield _plain(CEILING, queries, found)
-        seeds = len(losses)
+        seeds_each = losses.isfinite().all(2).sum(0).double()
+        seeds = (1 / (1 / seeds_each).mean()).item()
         yield _plain(ATTAINABLE, queries, Measured(*(_attainable(r, seeds) for r in found)))
     train = evidence.required("subsets", "for the constant control", (None, None)).shape[1]
     constant = torch.ones(losses.shape[-1], train)
     yield _plain(CONSTANT, queries, measured(lds, constant, evidence, seed))
 
 
-def _attainable(correlation: float, seeds: int) -> float:
+def _attainable(correlation: float, seeds: float) -> float:
     correlation = max(correlation, 0.0)
     return float((seeds * correlation / (1 + (seeds - 1) * correlation)) ** 0.5)
 

@@ -62,6 +62,12 @@ ENTRIES: tuple[AttributorEntry, ...] = (
         "MOTIVE, arXiv 2601.08828",
     ),
     _entry(
+        "retrac-replay",
+        "ReTrac with every recorded visit since the checkpoint before, each normalised",
+        "replay:ReplayedReTrac",
+        "a reading of Xie et al., TMLR 2024",
+    ),
+    _entry(
         "trak",
         "gradients compared through the inverse of their curvature",
         "trak:TRAK",

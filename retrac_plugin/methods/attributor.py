@@ -12,7 +12,7 @@ from torch import Tensor
 
 from retrac_plugin.checkpoints import Checkpoint
 from retrac_plugin.diffusion import DiffusionModel
-from retrac_plugin.draws import Draws, Strided
+from retrac_plugin.draws import Draws
 from retrac_plugin.errors import InputError
 from retrac_plugin.examples import Examples, ExampleSource
 from retrac_plugin.methods.features import KEPT, Bank, Feature, Side, compute_features, cost_of
@@ -51,11 +51,9 @@ class FeatureAttributor(ABC):
         gradients: Gradients = DEFAULT,
         progress: bool | None = None,
     ) -> None:
-        draws: Draws = Strided(10, noise_draws=4) if query_draws is None else query_draws
-        place = torch.device("cpu" if device is None else device)
-        if device is None and isinstance(model, DiffusionModel):
-            place = next(model.network.parameters()).device
-        self.setting = Setting(model, checkpoints, draws, batch_size, place, gradients, progress)
+        self.setting = Setting.build(
+            model, checkpoints, query_draws, batch_size, device, gradients, progress
+        )
 
     @abstractmethod
     def needs(self) -> list[Feature]:

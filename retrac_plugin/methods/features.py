@@ -151,7 +151,7 @@ def compute_features(
     with setting.bar(samples * len(groups)) as bar:
         for features in groups:
             start = time.perf_counter()
-            at = _checkpoint_pass(setting, features[0], bar)
+            at = checkpoint_pass(setting, features[0], bar)
             rescalings = [feature.treatment.rescale for feature in features]
             draws = features[0].treatment.arrange(setting.draws)
             sides = [
@@ -174,7 +174,8 @@ def cost_of(bank: Bank, wanted: Iterable[Feature]) -> Cost:
     )
 
 
-def _checkpoint_pass(setting: Setting, feature: Feature, bar: Any) -> CheckpointPass:
+def checkpoint_pass(setting: Setting, feature: Feature, bar: Any) -> CheckpointPass:
+    """Load the checkpoint of a feature, to take gradients of its output."""
     return CheckpointPass(
         feature.output.of(setting.model),
         setting.checkpoints[feature.checkpoint],
@@ -198,13 +199,13 @@ def _side(
     project = setting.gradients.projection(at.engine.width, setting.device, at.dtype)
     blocks = [
         [Side(project(means), torch.linalg.vector_norm(means, dim=1)) for means in block]
-        for block in _means(setting, at, source, draws, rescalings, side)
+        for block in mean_gradients(setting, at, source, draws, rescalings, side)
     ]
     by_rescaling = zip(*blocks, strict=True)
     return [Side(*map(torch.cat, zip(*parts, strict=True))) for parts in by_rescaling]
 
 
-def _means(
+def mean_gradients(
     setting: Setting,
     at: CheckpointPass,
     source: ExampleSource,
@@ -212,7 +213,7 @@ def _means(
     rescalings: list[Rescaling],
     side: str,
 ) -> Iterator[Tensor]:
-    """Yield the samples' mean gradients ``[rescaling, sample, width]``, block by block."""
+    """Yield the samples' whole mean gradients ``[rescaling, sample, width]``, block by block."""
     timesteps_each, noise_each = draws.per_sample()
     for block in source.blocks(max(1, setting.batch_size // (timesteps_each * noise_each))):
         means = torch.zeros(

@@ -11,7 +11,7 @@ from tqdm.auto import tqdm
 
 from retrac_plugin.checkpoints import Checkpoint, check_checkpoints
 from retrac_plugin.diffusion import DiffusionModel
-from retrac_plugin.draws import Draws
+from retrac_plugin.draws import Draws, Strided
 from retrac_plugin.errors import InputError
 from retrac_plugin.gradients.engine import EngineFactory
 from retrac_plugin.gradients.vmapped import VmapEngine
@@ -56,15 +56,38 @@ class Setting:
     gradients: Gradients
     progress: bool | None
 
-    def __post_init__(self) -> None:
-        if not isinstance(self.model, DiffusionModel):
+    @classmethod
+    def build(
+        cls,
+        model: DiffusionModel,
+        checkpoints: Sequence[Checkpoint],
+        draws: Draws | None,
+        batch_size: int,
+        device: str | torch.device | None,
+        gradients: Gradients,
+        progress: bool | None,
+    ) -> Setting:
+        """Check what a method was given, and fill in what was not.
+
+        Raises:
+            InputError: If an argument is not what it should be.
+        """
+        if not isinstance(model, DiffusionModel):
             raise InputError(
                 f"model: expected what retrac_plugin.wrap(network, scheduler) returns, got a "
-                f"{type(self.model).__name__}"
+                f"{type(model).__name__}"
             )
-        if self.batch_size < 1:
-            raise InputError(f"batch_size must be at least 1, got {self.batch_size}")
-        check_checkpoints(self.checkpoints)
+        if batch_size < 1:
+            raise InputError(f"batch_size must be at least 1, got {batch_size}")
+        return cls(
+            model,
+            check_checkpoints(checkpoints),
+            Strided(10, noise_draws=4) if draws is None else draws,
+            batch_size,
+            next(model.network.parameters()).device if device is None else torch.device(device),
+            gradients,
+            progress,
+        )
 
     def shares_with(self, other: Setting) -> bool:
         """Whether features computed in one setting are those of the other."""

@@ -135,6 +135,18 @@ def test_the_best_possible_is_what_the_true_expectation_scores():
     assert found[ATTAINABLE] == pytest.approx(lds(influence, known), abs=0.02)
 
 
+def test_the_best_possible_knows_that_some_subsets_were_retrained_once():
+    generator = torch.Generator().manual_seed(0)
+    subsets = torch.rand(400, 500, generator=generator).double()
+    influence = torch.randn(60, 500, generator=generator).double()
+    signal = (subsets @ influence.T) / 500**0.5
+    losses = torch.randn(2, 400, 60, generator=generator).double() * signal.std() - signal
+    losses[1, 100:] = torch.nan
+    known = Evidence(subsets=subsets, subset_losses=losses)
+    found = {row.method: row.value for row in control_rows("planted", known)}
+    assert found[ATTAINABLE] == pytest.approx(lds(influence, known), abs=0.03)
+
+
 def test_without_retraining_there_are_no_controls():
     assert list(control_rows("plain", Evidence())) == []
 

@@ -20,8 +20,13 @@ from retrac_plugin.benchmarks import Queries, Task
 from retrac_plugin.metrics import Evidence
 
 SUBSETS = 64
-SEEDS = 2
-JOBS: tuple[Job, ...] = tuple((seed, subset) for seed in range(SEEDS) for subset in range(SUBSETS))
+TWICE = 32
+"""The first subsets are retrained on with a second seed, to know the noise."""
+
+JOBS: tuple[Job, ...] = (
+    *((0, subset) for subset in range(SUBSETS)),
+    *((1, subset) for subset in range(TWICE)),
+)
 QUERY_DRAWS = retrac.Strided(10, noise_draws=4, seed=0)
 BATCH_SIZE = 200
 MODEL_SEED = 0
