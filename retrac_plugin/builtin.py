@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from retrac_plugin.hookspecs import (
     AttributorEntry,
     CommandEntry,
     MetricEntry,
+    RunRequest,
     WrappedModel,
     hookimpl,
 )
+
+if TYPE_CHECKING:
+    from retrac_plugin.run import Run
 
 PAPER = "Xie et al., TMLR 2024, arXiv 2401.09031"
 
@@ -58,6 +62,11 @@ def retrac_register_commands() -> Iterable[CommandEntry]:
         _lazily("cli.listing", "list_installed"),
     )
     yield CommandEntry(
+        "doctor",
+        "Say what a training run recorded, what it did not, and what that means.",
+        _lazily("cli.doctor", "doctor"),
+    )
+    yield CommandEntry(
         "attribute",
         "Say which training images made some pictures what they are.",
         _lazily("cli.attribute", "attribute"),
@@ -72,6 +81,17 @@ def retrac_register_commands() -> Iterable[CommandEntry]:
         "Compare methods by every metric, with the cost beside it.",
         _lazily("cli.benchmark", "benchmark"),
     )
+
+
+@hookimpl
+def retrac_read_run(request: RunRequest) -> Run | None:
+    """Runs of the paper's own training code."""
+    if not any(request.directory.glob("ckpt_*.pth")):
+        return None
+    from retrac_plugin.official import find_files, read_official
+
+    files = find_files(request.directory)
+    return read_official(request, files) if files else None
 
 
 @hookimpl(trylast=True)

@@ -6,16 +6,17 @@ from ``retrac_plugin`` and defines functions with the names below.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pluggy
 
 if TYPE_CHECKING:
-    from retrac_plugin.diffusion import NoiseSchedule, Predict
+    from retrac_plugin.preconditioning import Predict
     from retrac_plugin.run import Run
+    from retrac_plugin.schedules import NoiseSchedule
 
 PROJECT = "retrac_plugin"
 """Name of the entry-point group and of the pluggy project."""
@@ -110,6 +111,27 @@ class WrappedModel:
     schedule: NoiseSchedule
 
 
+@dataclass(frozen=True)
+class RunRequest:
+    """What a run reader is asked for, see ``retrac_plugin.read_run``.
+
+    Attributes:
+        directory: The run's folder.
+        loss: The loss the run was trained with.
+        weights: ``"raw"`` or ``"ema"``.
+        base: Where the model that was fine-tuned lies, or None.
+        model: A ``DiffusionModel``, where the folder does not describe one, or None.
+        arguments: Arguments of the training script that are known otherwise, by name.
+    """
+
+    directory: Path
+    loss: Any = "mse"
+    weights: str = "raw"
+    base: str | Path | None = None
+    model: Any = None
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+
 @hookspec
 def retrac_register_attributors() -> Iterable[AttributorEntry]:  # type: ignore[empty-body]
     """Yield the attribution methods that this plugin brings."""
@@ -136,5 +158,5 @@ def retrac_wrap_model(network: Any, scheduler: Any) -> WrappedModel | None:
 
 
 @hookspec(firstresult=True)
-def retrac_read_run(directory: Path, loss: str) -> Run | None:
+def retrac_read_run(request: RunRequest) -> Run | None:
     """Read a training run from disk, or return None for "not mine"; first wins."""

@@ -12,14 +12,17 @@ from torch import Tensor
 
 from retrac_plugin.checkpoints import Checkpoint, load_into
 from retrac_plugin.diffusion import DiffusionModel, NoisyBatch
-from retrac_plugin.draws import Draw, Draws, Request
+from retrac_plugin.draws import Draw, Draws, Request, draw_within
 from retrac_plugin.errors import GradientError, InputError
 from retrac_plugin.examples import Block, ExampleSource
-from retrac_plugin.gradients.engine import EngineFactory, GradientEngine
+from retrac_plugin.gradients.engine import EngineFactory, GradientEngine, Products
 from retrac_plugin.rescaling import Rescaling
 
 Tick = Callable[[int], object]
 """Called with the number of samples done, for a progress bar."""
+
+GRADIENT_BYTES = 2**28
+"""Roughly how much memory whole gradients may take at a time where only a block is needed."""
 
 
 @dataclass
@@ -96,6 +99,13 @@ class CheckpointPass:
         self, source: ExampleSource, draws: Draws, vectors: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Return the train gradients' products ``[train, vector]`` and norms ``[train]``."""
+        blocks = list(self.train_blocks(source, draws, vectors))
+        return torch.cat([b.dots for b in blocks]), torch.cat([b.norms for b in blocks])
+
+    def train_blocks(
+        self, source: ExampleSource, draws: Draws, vectors: Tensor
+    ) -> Iterator[Products]:
+        """Yield the train gradients' products and norms, some samples at a time and in order."""
         timesteps_each, noise_each = draws.per_sample()
         seen: list[Tensor] = []
 
@@ -105,15 +115,30 @@ class CheckpointPass:
                 seen.append(batch.timesteps)
                 yield batch
 
-        losses, dots, norms = [], [], []
+        losses, norms = [], []
         for products in self.engine.products(batches(), timesteps_each * noise_each, vectors):
             losses.append(products.losses)
-            dots.append(products.dots)
             norms.append(products.norms)
             self.tick(len(products.norms))
-        all_norms = torch.cat(norms)
-        self._check_finite("train", torch.cat(losses), all_norms, source.ids, torch.cat(seen))
-        return torch.cat(dots), all_norms
+            yield products
+        # At the end, not in each block: looking at values makes the CPU wait for the device.
+        self._check_finite(
+            "train", torch.cat(losses), torch.cat(norms), source.ids, torch.cat(seen)
+        )
+
+    def train_gradients(
+        self, source: ExampleSource, draws: Draws
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield, block by block, the whole train gradients ``[train, width]`` and their norms."""
+        timesteps_each, noise_each = draws.per_sample()
+        at_once = max(1, GRADIENT_BYTES // (self.engine.width * self.dtype.itemsize))
+        for block in source.blocks(min(self._block_size(draws), at_once)):
+            batch = self._train_batch(block, source, draws)
+            losses, gradients = self.engine.gradients(batch, timesteps_each * noise_each)
+            norms = torch.linalg.vector_norm(gradients, dim=1)
+            self._check_finite("train", losses, norms, block.ids, batch.timesteps)
+            yield gradients, norms
+            self.tick(len(block.ids))
 
     def own_products(
         self, source: ExampleSource, train_draws: Draws, query_draws: Draws, rescale: Rescaling
@@ -147,26 +172,19 @@ class CheckpointPass:
 
     def _draw(self, block: Block, source: ExampleSource, draws: Draws, side: str) -> Draw:
         step = self.position if self.checkpoint.step is None else self.checkpoint.step
-        num_timesteps = self.model.schedule.num_timesteps
-        draw = draws.draw(
-            Request(
-                block.ids,
-                block.keys,
-                block.samples.shape[1:],
-                side,
-                source.dataset_size,
-                self.position,
-                step,
-                num_timesteps,
-            )
+        request = Request(
+            block.ids,
+            block.keys,
+            block.samples.shape[1:],
+            side,
+            source.dataset_size,
+            self.position,
+            step,
+            self.model.schedule.num_timesteps,
+            self.model.timestep_distribution,
+            self.model.noise_offset,
         )
-        low, high = int(draw.timesteps.min()), int(draw.timesteps.max())
-        if low < 0 or high >= num_timesteps:
-            raise InputError(
-                f"timestep {low if low < 0 else high} of the {side} side is outside the schedule: "
-                f"expected 0 to {num_timesteps - 1}"
-            )
-        return draw
+        return draw_within(draws, request)
 
     def _diffuse(self, block: Block, draw: Draw, rows: Tensor) -> NoisyBatch:
         """Return the noisy samples of some (sample, timestep) rows, a row's draws side by side."""

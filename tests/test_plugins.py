@@ -3,6 +3,7 @@ import types
 import pluggy
 import pytest
 
+import retrac_plugin as retrac
 from retrac_plugin import hookspecs, plugins
 from retrac_plugin.errors import PluginError
 from retrac_plugin.hookspecs import (
@@ -118,4 +119,4 @@ def test_a_pair_that_no_adapter_knows_says_what_was_asked(manager):
     with pytest.raises(
         PluginError, match=r"builtins.int with builtins.str; asked: core, diffusers"
     ):
-        plugins.wrap(1, "scheduler")
+        retrac.wrap(1, "scheduler")

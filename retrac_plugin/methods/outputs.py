@@ -14,7 +14,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from retrac_plugin.diffusion import DiffusionModel, NoiseSchedule, TimestepWeight, squared_error
+from retrac_plugin.diffusion import DiffusionModel
+from retrac_plugin.losses import squared_error
+from retrac_plugin.schedules import NoiseSchedule
+from retrac_plugin.weightings import TimestepWeight
 
 Change = Callable[[DiffusionModel], DiffusionModel]
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from retrac_plugin.errors import InputError
-from retrac_plugin.randomness import integers
+from retrac_plugin.randomness import uniforms
 
 Projection = Callable[[Tensor], Tensor]
 """``rows [row, width] -> [row, dimension]``, linear, and keeping inner products on average."""
@@ -41,7 +41,8 @@ class CountSketch:
     def __call__(self, width: int, device: torch.device, dtype: torch.dtype) -> Projection:
         """Return the projection of rows of one width."""
         kept = min(self.dimension, width)
-        signs = (2 * integers([(self.seed, width)], width, 2)[0] - 1).to(device, dtype)
+        coins = uniforms([(self.seed, width)], width)[0] < 0.5
+        signs = torch.where(coins, -1, 1).to(device, dtype)
 
         def project(rows: Tensor) -> Tensor:
             padded = functional.pad(rows * signs, (0, -width % kept))

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
-from typing import Any
-
-from retrac_adapters.demo.recipe import DEMO, Recipe
+from retrac_adapters.demo.recipe import Recipe
 
 EPOCHS = 75
 BATCH_SIZE = 32
 CHECKPOINTS = 5
 
-NETWORK: Mapping[str, Any] = {
+NETWORK = {
     "sample_size": 8,
     "in_channels": 1,
     "out_channels": 1,
@@ -27,6 +23,14 @@ NETWORK: Mapping[str, Any] = {
 }
 """A UNet2DModel of 40,489 parameters: one of them is retrained in seconds on one CPU core."""
 
+NOISE_SCHEDULE = {
+    "num_train_timesteps": 1000,
+    "beta_schedule": "squaredcos_cap_v2",
+    "prediction_type": "epsilon",
+    "clip_sample": True,
+    "timestep_spacing": "leading",
+}
+
 
 def recipe_for(images: int, seed: int, epochs: int = EPOCHS) -> Recipe:
     """Return the recipe for a training set of a given size: always the same number of epochs.
@@ -37,13 +41,16 @@ def recipe_for(images: int, seed: int, epochs: int = EPOCHS) -> Recipe:
         epochs: Passes over the training set.
     """
     steps = epochs * (images // BATCH_SIZE)
-    return replace(
-        DEMO,
+    return Recipe(
         network=NETWORK,
+        scheduler=NOISE_SCHEDULE,
         steps=steps,
         batch_size=BATCH_SIZE,
+        learning_rate=3e-3,
         warmup_steps=steps // 20,
         decay_start=2 * steps // 3,
+        final_learning_rate=3e-4,
         checkpoint_steps=tuple(steps * (k + 1) // CHECKPOINTS for k in range(CHECKPOINTS)),
         seed=seed,
+        sampling_steps=100,
     )

@@ -1,0 +1,111 @@
+"""Examples with their timesteps and noise as data, as dattri's own methods need them.
+
+dattri calls a loss as often as it likes, in batches of its own. A loss that draws timestep or noise
+itself would give every call other gradients, and so scores that are mostly chance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from retrac_plugin.checkpoints import Checkpoint
+from retrac_plugin.diffusion import DiffusionModel
+from retrac_plugin.draws import Draw, Draws, Request, draw_within
+from retrac_plugin.errors import InputError
+from retrac_plugin.examples import as_fields
+from retrac_plugin.randomness import content_key
+
+SIDES = {"train": "train", "query": "queries"}
+"""What the examples of a side are called in messages."""
+
+
+class DrawnExamples(Dataset[tuple[Tensor, ...]]):
+    """Item ``i`` is ``(x0 [*sample], t [K, T], noise [K, T, S, *sample], *conditions)``.
+
+    ``K`` counts the checkpoints. Made anew at each access, always the same; nothing is kept.
+
+    Attributes:
+        examples: The examples, a map-style dataset or a list.
+        draws: Which timesteps and noise they get.
+        side: ``"train"`` or ``"query"``.
+    """
+
+    def __init__(
+        self,
+        examples: Any,
+        draws: Draws,
+        side: str,
+        model: DiffusionModel,
+        checkpoints: Sequence[Checkpoint],
+        conditions: tuple[str, ...],
+    ) -> None:
+        if side not in SIDES:
+            raise InputError(f"side: expected one of {', '.join(SIDES)}, got {side!r}")
+        self.examples, self.draws, self.side = examples, draws, side
+        self.model = model
+        steps = [checkpoint.step for checkpoint in checkpoints]
+        self.steps = [k if step is None else step for k, step in enumerate(steps)]
+        self.conditions = conditions
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, ...]:
+        fields = as_fields(self.examples[index], SIDES[self.side])
+        if set(fields) != {"sample", *self.conditions}:
+            raise InputError(
+                f"{SIDES[self.side]}: example {index} has the fields {sorted(fields)}, but the "
+                f"task's conditions are {list(self.conditions)}. Name every field but 'sample': "
+                "DiffusionAttributionTask(..., conditions=[...])"
+            )
+        sample = fields["sample"]
+        drawn = [self._draw(index, sample, k) for k in range(len(self.steps))]
+        return (
+            sample,
+            torch.cat([draw.timesteps for draw in drawn]),
+            torch.cat([draw.noise for draw in drawn]).to(sample.dtype),
+            *(torch.as_tensor(fields[name]) for name in self.conditions),
+        )
+
+    def by_timestep(self) -> Dataset[tuple[Tensor, ...]]:
+        """Return one item per (example, timestep), an example's timesteps side by side.
+
+        What a method gives for these, ``view(train, example, T).mean(-1)``, is its mean over
+        timesteps of something taken at each: so dattri's Grad-Cos becomes Diffusion-ReTrac.
+        """
+        return _ByTimestep(self)
+
+    def _draw(self, index: int, sample: Tensor, checkpoint: int) -> Draw:
+        request = Request(
+            [index],
+            [content_key(sample)],
+            sample.shape,
+            self.side,
+            len(self),
+            checkpoint,
+            self.steps[checkpoint],
+            self.model.schedule.num_timesteps,
+            self.model.timestep_distribution,
+            self.model.noise_offset,
+        )
+        return draw_within(self.draws, request)
+
+
+class _ByTimestep(Dataset[tuple[Tensor, ...]]):
+    def __init__(self, drawn: DrawnExamples) -> None:
+        self.drawn = drawn
+        self.timesteps_each = drawn.draws.per_sample()[0]
+
+    def __len__(self) -> int:
+        return len(self.drawn) * self.timesteps_each
+
+    def __getitem__(self, index: int) -> tuple[Tensor, ...]:
+        example, position = divmod(index, self.timesteps_each)
+        sample, timesteps, noise, *conditions = self.drawn[example]
+        only = slice(position, position + 1)
+        return sample, timesteps[:, only], noise[:, only], *conditions
