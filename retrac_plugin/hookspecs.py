@@ -81,6 +81,23 @@ class CommandEntry:
 
 
 @dataclass(frozen=True)
+class TaskEntry:
+    """A benchmark task.
+
+    Attributes:
+        name: What users type, such as ``"digits"``.
+        summary: One line for ``retrac benchmark --help``.
+        load: Returns a ``benchmarks.TaskSource``; heavy imports belong in here.
+        needs: Packages that must be installed, as they are imported.
+    """
+
+    name: str
+    summary: str
+    load: Callable[[], Any]
+    needs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class WrappedModel:
     """How a third party's denoiser and noise scheduler are to be used.
 
@@ -130,6 +147,11 @@ def retrac_register_metrics() -> Iterable[MetricEntry]:  # type: ignore[empty-bo
 @hookspec
 def retrac_register_commands() -> Iterable[CommandEntry]:  # type: ignore[empty-body]
     """Yield the subcommands of ``retrac`` that this plugin brings."""
+
+
+@hookspec
+def retrac_register_tasks() -> Iterable[TaskEntry]:  # type: ignore[empty-body]
+    """Yield the benchmark tasks that this plugin brings."""
 
 
 @hookspec(firstresult=True)

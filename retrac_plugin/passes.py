@@ -88,10 +88,11 @@ class CheckpointPass:
         source: ExampleSource,
         draws: Draws,
         rescalings: Sequence[Rescaling],
+        side: str = "query",
     ) -> None:
-        """Add one block's query-side gradients to ``total [rescaling, query, width]``."""
+        """Add one block's timestep-averaged gradients to ``total [rescaling, query, width]``."""
         timesteps_each, noise_each = draws.per_sample()
-        draw = self._draw(block, source, draws, "query")
+        draw = self._draw(block, source, draws, side)
         num_rows, at_once = draw.timesteps.numel(), max(1, self.batch_size // noise_each)
         for start in range(0, num_rows, at_once):
             rows = torch.arange(start, min(start + at_once, num_rows))
@@ -99,9 +100,7 @@ class CheckpointPass:
             losses, gradients = self.engine.gradients(batch, noise_each)
             norms = torch.linalg.vector_norm(gradients, dim=1)
             query = rows // timesteps_each
-            self._check_finite(
-                "query", losses, norms, [block.ids[q] for q in query], batch.timesteps
-            )
+            self._check_finite(side, losses, norms, [block.ids[q] for q in query], batch.timesteps)
             for part, rescale in zip(total, rescalings, strict=True):
                 scaled = gradients * (rescale(norms) / timesteps_each)[:, None]
                 part.index_add_(0, query.to(self.device), scaled)
