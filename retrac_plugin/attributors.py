@@ -22,7 +22,7 @@ from retrac_plugin.draws import Draws, Recorded, Strided, Uniform
 from retrac_plugin.errors import InputError
 from retrac_plugin.examples import Examples, ExampleSource
 from retrac_plugin.gradients.engine import EngineFactory
-from retrac_plugin.gradients.vmapped import VmapEngine
+from retrac_plugin.gradients.streamed import StreamedEngine
 from retrac_plugin.passes import CheckpointPass
 from retrac_plugin.rescaling import DIFFUSION_RETRAC, DIFFUSION_TRACIN, Method
 from retrac_plugin.scores import Scores
@@ -58,7 +58,7 @@ class DiffusionAttributor:
         query_draws: Draws | None = None,
         batch_size: int = 64,
         device: str | torch.device | None = None,
-        engine: EngineFactory = VmapEngine,
+        engine: EngineFactory = StreamedEngine,
         progress: bool | Callable[[int], Any] | None = None,
     ) -> None:
         if not isinstance(model, DiffusionModel):

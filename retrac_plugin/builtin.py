@@ -27,7 +27,9 @@ def _lazily(module: str, name: str) -> Any:
 
 @hookimpl
 def retrac_register_attributors() -> Iterable[AttributorEntry]:
-    """Our two methods."""
+    """Our two methods, and those to compare them with."""
+    from retrac_plugin.methods import ENTRIES
+
     yield AttributorEntry(
         "diffusion-tracin",
         "TracIn over timesteps: inner products of gradients, norms kept",
@@ -40,6 +42,7 @@ def retrac_register_attributors() -> Iterable[AttributorEntry]:
         _lazily("attributors", "DiffusionReTrac"),
         PAPER,
     )
+    yield from ENTRIES
 
 
 @hookimpl
@@ -64,6 +67,11 @@ def retrac_register_commands() -> Iterable[CommandEntry]:
         _lazily("cli.doctor", "doctor"),
     )
     yield CommandEntry(
+        "record",
+        "Run a training script, unchanged, and record what it trains on.",
+        _lazily("cli.record", "record"),
+    )
+    yield CommandEntry(
         "attribute",
         "Say which training images made some pictures what they are.",
         _lazily("cli.attribute", "attribute"),
@@ -72,6 +80,11 @@ def retrac_register_commands() -> Iterable[CommandEntry]:
         "self-influence",
         "Rank the training images by their influence on themselves.",
         _lazily("cli.self_influence", "self_influence"),
+    )
+    yield CommandEntry(
+        "benchmark",
+        "Compare methods by every metric, with the cost beside it.",
+        _lazily("cli.benchmark", "benchmark"),
     )
 
 

@@ -81,6 +81,23 @@ class CommandEntry:
 
 
 @dataclass(frozen=True)
+class TaskEntry:
+    """A benchmark task.
+
+    Attributes:
+        name: What users type, such as ``"digits"``.
+        summary: One line for ``retrac benchmark --help``.
+        load: Returns a ``benchmarks.TaskSource``; heavy imports belong in here.
+        needs: Packages that must be installed, as they are imported.
+    """
+
+    name: str
+    summary: str
+    load: Callable[[], Any]
+    needs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class WrappedModel:
     """How a third party's denoiser and noise scheduler are to be used.
 
@@ -105,6 +122,7 @@ class RunRequest:
         base: Where the model that was fine-tuned lies, or None.
         model: A ``DiffusionModel``, where the folder does not describe one, or None.
         arguments: Arguments of the training script that are known otherwise, by name.
+        optimizer: ``"plain"`` for plain gradient steps, ``"adam"`` for steps as Adam scaled them.
     """
 
     directory: Path
@@ -113,6 +131,7 @@ class RunRequest:
     base: str | Path | None = None
     model: Any = None
     arguments: Mapping[str, Any] = field(default_factory=dict)
+    optimizer: str = "plain"
 
 
 @hookspec
@@ -128,6 +147,11 @@ def retrac_register_metrics() -> Iterable[MetricEntry]:  # type: ignore[empty-bo
 @hookspec
 def retrac_register_commands() -> Iterable[CommandEntry]:  # type: ignore[empty-body]
     """Yield the subcommands of ``retrac`` that this plugin brings."""
+
+
+@hookspec
+def retrac_register_tasks() -> Iterable[TaskEntry]:  # type: ignore[empty-body]
+    """Yield the benchmark tasks that this plugin brings."""
 
 
 @hookspec(firstresult=True)

@@ -12,9 +12,9 @@ import pluggy
 
 from retrac_plugin import hookspecs
 from retrac_plugin.errors import PluginError
-from retrac_plugin.hookspecs import AttributorEntry, CommandEntry, MetricEntry
+from retrac_plugin.hookspecs import AttributorEntry, CommandEntry, MetricEntry, TaskEntry
 
-Entry = TypeVar("Entry", AttributorEntry, MetricEntry, CommandEntry)
+Entry = TypeVar("Entry", AttributorEntry, MetricEntry, CommandEntry, TaskEntry)
 
 
 def load_entry_points(manager: pluggy.PluginManager) -> None:
@@ -69,6 +69,11 @@ def commands() -> Mapping[str, tuple[CommandEntry, str]]:
     return _collect("retrac_register_commands", CommandEntry)
 
 
+def tasks() -> Mapping[str, tuple[TaskEntry, str]]:
+    """Return every registered benchmark task with the name of the plugin that brought it."""
+    return _collect("retrac_register_tasks", TaskEntry)
+
+
 def get_attributor(name: str) -> Any:
     """Return the attributor class registered as ``name``.
 
@@ -85,6 +90,15 @@ def get_metric(name: str) -> Any:
         PluginError: If there is none; the message lists those there are.
     """
     return _look_up(metrics(), name, "metric").load()
+
+
+def get_task(name: str) -> Any:
+    """Return the source of the benchmark task registered as ``name``.
+
+    Raises:
+        PluginError: If there is none; the message lists those there are.
+    """
+    return _look_up(tasks(), name, "task").load()
 
 
 def _collect(hook: str, kind: type[Entry]) -> Mapping[str, tuple[Entry, str]]:

@@ -8,6 +8,7 @@ from retrac_plugin import plugins
 from retrac_plugin.extras import missing
 from tests.tiny import tiny_case
 
+QUERY_BLIND = {"training-loss"}  # a control that scores every query alike
 CLOSE = {"rtol": 1e-7, "atol": 1e-10}
 
 
@@ -48,8 +49,9 @@ def test_scores_are_finite_and_query_by_train(scores, case):
     assert scores.values.isfinite().all()
 
 
-def test_scores_depend_on_query_and_train_sample(scores):
-    assert scores.values.std(0).min() > 0
+def test_scores_depend_on_query_and_train_sample(request, scores):
+    blind = request.node.callspec.params["make"] in QUERY_BLIND
+    assert blind or scores.values.std(0).min() > 0
     assert scores.values.std(1).min() > 0
 
 

@@ -7,7 +7,13 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from retrac_plugin.extras import requires
-from retrac_plugin.hookspecs import CommandEntry, RunRequest, WrappedModel, hookimpl
+from retrac_plugin.hookspecs import (
+    CommandEntry,
+    RunRequest,
+    TaskEntry,
+    WrappedModel,
+    hookimpl,
+)
 
 if TYPE_CHECKING:
     from retrac_plugin.run import Run
@@ -39,6 +45,17 @@ def retrac_register_commands() -> Iterable[CommandEntry]:
 
 
 @hookimpl
+def retrac_register_tasks() -> Iterable[TaskEntry]:
+    """Tasks whose models are of diffusers."""
+    yield TaskEntry(
+        "digits",
+        "512 of scikit-learn's digits and photo patches; the ground truth is shipped",
+        _load_digits,
+        needs=("diffusers", "sklearn"),
+    )
+
+
+@hookimpl
 def retrac_read_run(request: RunRequest) -> Run | None:
     """Training runs as the diffusers example scripts and ``save_pretrained`` leave them."""
     from retrac_adapters.layout import find_layout
@@ -49,6 +66,12 @@ def retrac_read_run(request: RunRequest) -> Run | None:
     with requires(f"reading the run {str(request.directory)!r}", "diffusers"):
         from retrac_adapters.runs import read_run
     return read_run(request, layout)
+
+
+def _load_digits() -> Any:
+    with requires("the digits task", "demo"):
+        from retrac_adapters.digits.task import DIGITS
+    return DIGITS
 
 
 def _load_demo() -> Any:

@@ -117,6 +117,39 @@ def test_an_unconditional_runs_replayed_loss_is_the_logged_one(tmp_path, predict
     assert replayed_loss(run, examples, 1) == pytest.approx(trained.losses[4], rel=1e-5)
 
 
+def test_steps_as_adam_scaled_them_are_a_choice(tmp_path, unconditional):
+    run = retrac.read_run(unconditional.directory, optimizer="adam")
+    assert "second moments" in text_of(run, "optimiser")
+    for checkpoint in run.checkpoints:
+        folder = unconditional.directory / f"checkpoint-{checkpoint.step}"
+        state = torch.load(folder / "optimizer.bin", weights_only=True)["state"]
+        roots = checkpoint.preconditioner()
+        assert list(roots) == run.model.attributed_names()
+        for position, root in enumerate(roots.values()):
+            second = state[position]["exp_avg_sq"] / (1 - 0.999**checkpoint.step)
+            torch.testing.assert_close(root**-2, second.sqrt() + 1e-8)
+    directory = copy_of(unconditional.directory, tmp_path)
+    (directory / "checkpoint-4" / "optimizer.bin").unlink()
+    with pytest.raises(InputError, match=r"checkpoint-4/optimizer.bin' does not exist"):
+        retrac.read_run(directory, optimizer="adam")
+
+
+def test_an_adapters_moments_are_its_own(lora):
+    base, trained = lora
+    run = retrac.read_run(trained.directory, base=base, optimizer="adam")
+    roots = run.checkpoints[0].preconditioner()
+    assert list(roots) == run.model.attributed_names()
+    plain = retrac.read_run(trained.directory, base=base)
+    scores = [
+        retrac.DiffusionReTrac(r.model, r.checkpoints, query_draws=retrac.Strided(1)).attribute(
+            trained.examples, trained.examples[:1]
+        )
+        for r in (run, plain)
+    ]
+    assert all(s.values.isfinite().all() for s in scores)
+    assert not torch.allclose(scores[0].values, scores[1].values, rtol=0.01)
+
+
 @pytest.fixture(scope="module")
 def text_to_image(tmp_path_factory):
     directory, base = tmp_path_factory.mktemp("run"), tmp_path_factory.mktemp("base")
