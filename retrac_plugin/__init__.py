@@ -9,19 +9,22 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from retrac_plugin.hookspecs import AttributorEntry, MetricEntry, WrappedModel, hookimpl
-from retrac_plugin.plugins import read_run, register_with, wrap
 
 if TYPE_CHECKING:
     from retrac_plugin.attributors import DiffusionReTrac, DiffusionTracIn, attribute_together
     from retrac_plugin.checkpoints import Checkpoint
-    from retrac_plugin.diffusion import DiffusionModel, NoiseSchedule, VariancePreserving
+    from retrac_plugin.diffusion import DiffusionModel
     from retrac_plugin.draws import Draws, Given, Recorded, Strided, Uniform
     from retrac_plugin.errors import RetracError
     from retrac_plugin.examples import named
+    from retrac_plugin.frameworks import register_with
+    from retrac_plugin.reading import read_run
     from retrac_plugin.recorder import Recorder
     from retrac_plugin.run import Run
+    from retrac_plugin.schedules import NoiseLevels, NoiseSchedule, VariancePreserving
     from retrac_plugin.scores import Scores
     from retrac_plugin.trace import Trace, read_trace
+    from retrac_plugin.wrapping import wrap
 
 _HOMES = {
     "Checkpoint": "checkpoints",
@@ -30,7 +33,8 @@ _HOMES = {
     "DiffusionTracIn": "attributors",
     "Draws": "draws",
     "Given": "draws",
-    "NoiseSchedule": "diffusion",
+    "NoiseLevels": "schedules",
+    "NoiseSchedule": "schedules",
     "Recorded": "draws",
     "Recorder": "recorder",
     "RetracError": "errors",
@@ -39,10 +43,13 @@ _HOMES = {
     "Strided": "draws",
     "Trace": "trace",
     "Uniform": "draws",
-    "VariancePreserving": "diffusion",
+    "VariancePreserving": "schedules",
     "attribute_together": "attributors",
     "named": "examples",
+    "read_run": "reading",
     "read_trace": "trace",
+    "register_with": "frameworks",
+    "wrap": "wrapping",
 }
 
 __all__ = [
@@ -54,6 +61,7 @@ __all__ = [
     "Draws",
     "Given",
     "MetricEntry",
+    "NoiseLevels",
     "NoiseSchedule",
     "Recorded",
     "Recorder",

@@ -9,7 +9,7 @@ Estimation", TMLR 2024.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -18,11 +18,11 @@ from tqdm.auto import tqdm
 
 from retrac_plugin.checkpoints import Checkpoint, check_checkpoints
 from retrac_plugin.diffusion import DiffusionModel, check_deterministic
-from retrac_plugin.draws import Draws, Strided, Uniform
+from retrac_plugin.draws import Draws, Recorded, Strided, Uniform
 from retrac_plugin.errors import InputError
 from retrac_plugin.examples import Examples, ExampleSource
 from retrac_plugin.gradients.engine import EngineFactory
-from retrac_plugin.gradients.vmapped import VmapEngine
+from retrac_plugin.gradients.streamed import StreamedEngine
 from retrac_plugin.passes import CheckpointPass
 from retrac_plugin.rescaling import DIFFUSION_RETRAC, DIFFUSION_TRACIN, Method
 from retrac_plugin.scores import Scores
@@ -40,7 +40,8 @@ class DiffusionAttributor:
         batch_size: Samples per network pass; changes cost, never a score.
         device: Where to compute; default: where the network is. The network is not moved.
         engine: What computes gradients.
-        progress: Show a progress bar; default: on a terminal.
+        progress: Show a progress bar; default: on a terminal. Or what makes one for so many
+            samples: a context manager with ``update(samples)``.
 
     Raises:
         InputError: If an argument is not what it should be.
@@ -57,8 +58,8 @@ class DiffusionAttributor:
         query_draws: Draws | None = None,
         batch_size: int = 64,
         device: str | torch.device | None = None,
-        engine: EngineFactory = VmapEngine,
-        progress: bool | None = None,
+        engine: EngineFactory = StreamedEngine,
+        progress: bool | Callable[[int], Any] | None = None,
     ) -> None:
         if not isinstance(model, DiffusionModel):
             raise InputError(
@@ -71,6 +72,11 @@ class DiffusionAttributor:
         self.checkpoints = check_checkpoints(checkpoints)
         self.train_draws: Draws = Uniform(1) if train_draws is None else train_draws
         self.query_draws: Draws = Strided(10, noise_draws=4) if query_draws is None else query_draws
+        if isinstance(train_draws, Recorded) and None in [c.step for c in self.checkpoints]:
+            raise InputError(
+                "train_draws: recorded draws are found by a checkpoint's training step, and one of "
+                "these has none. Write Checkpoint(parameters, step_size, step)"
+            )
         self.batch_size = batch_size
         self.device = _device(device, model)
         self.engine = engine
@@ -98,9 +104,9 @@ class DiffusionAttributor:
                 the same number for every sample, so give ``query_draws`` there.
         """
         source = ExampleSource(train, "train")
-        total = self._zeros(len(source))
-        with self._bar(len(source)) as bar:
-            for k, at in enumerate(self._passes(bar)):
+        total = self.zeros(len(source))
+        with self.bar(len(source)) as bar:
+            for k, at in enumerate(self.passes(bar)):
                 if query_draws is None:
                     nothing = torch.zeros(0, at.engine.width, dtype=at.dtype, device=at.device)
                     _, norms = at.train_products(source, self.train_draws, nothing)
@@ -112,17 +118,8 @@ class DiffusionAttributor:
                 total += self.checkpoints[k].step_size * products * self.method.rescale(norms)
         return total
 
-    def passes(self, samples: int) -> Iterator[CheckpointPass]:
-        """Yield every checkpoint, loaded in its turn, for frontends that score in their own way.
-
-        Args:
-            samples: How many samples will be led past each, for the progress bar.
-        """
-        with self._bar(samples) as bar:
-            yield from self._passes(bar)
-
-    def _passes(self, bar: Any) -> Iterator[CheckpointPass]:
-        """Load one checkpoint after the other, none kept."""
+    def passes(self, bar: Any) -> Iterator[CheckpointPass]:
+        """Yield every checkpoint, loaded in its turn and not kept; ``bar`` counts the samples."""
         check_deterministic(self.model.network)
         for position, checkpoint in enumerate(self.checkpoints):
             yield CheckpointPass(
@@ -135,13 +132,16 @@ class DiffusionAttributor:
                 bar.update,
             )
 
-    def _bar(self, samples: int) -> Any:
+    def bar(self, samples: int) -> Any:
+        """Return the progress bar, a context manager, for ``samples`` at every checkpoint."""
         total = samples * len(self.checkpoints)
+        if callable(self.progress):
+            return self.progress(total)
         disable = None if self.progress is None else not self.progress
         return tqdm(total=total, desc=self.method.name, unit="sample", disable=disable, leave=False)
 
-    def _zeros(self, *shape: int) -> Tensor:
-        """Scores are kept in the model's floating type, but never in less than float32."""
+    def zeros(self, *shape: int) -> Tensor:
+        """Return scores of 0, in the model's floating type but never in less than float32."""
         own = next(self.model.network.parameters()).dtype
         return torch.zeros(
             *shape, dtype=torch.promote_types(own, torch.float32), device=self.device
@@ -186,10 +186,10 @@ def attribute_together(
             raise InputError(f"attributors must share {', '.join(differing)} to share gradients")
     sources = ExampleSource(train, "train"), ExampleSource(queries, "queries")
     sizes = len(sources[1]), len(sources[0])
-    values = first._zeros(len(attributors), *sizes)
-    norms = first._zeros(len(first.checkpoints), sizes[1])
-    with first._bar(sum(sizes)) as bar:
-        for k, at in enumerate(first._passes(bar)):
+    values = first.zeros(len(attributors), *sizes)
+    norms = first.zeros(len(first.checkpoints), sizes[1])
+    with first.bar(sum(sizes)) as bar:
+        for k, at in enumerate(first.passes(bar)):
             rescalings = [attributor.method.rescale for attributor in attributors]
             gradients = at.query_gradients(sources[1], first.query_draws, rescalings)
             products, norms[k] = at.train_products(

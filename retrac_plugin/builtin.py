@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from retrac_plugin.hookspecs import (
     AttributorEntry,
     CommandEntry,
     MetricEntry,
+    RunRequest,
     WrappedModel,
     hookimpl,
 )
+
+if TYPE_CHECKING:
+    from retrac_plugin.run import Run
 
 PAPER = "Xie et al., TMLR 2024, arXiv 2401.09031"
 
@@ -23,7 +27,9 @@ def _lazily(module: str, name: str) -> Any:
 
 @hookimpl
 def retrac_register_attributors() -> Iterable[AttributorEntry]:
-    """Our two methods."""
+    """Our two methods, and those to compare them with."""
+    from retrac_plugin.methods import ENTRIES
+
     yield AttributorEntry(
         "diffusion-tracin",
         "TracIn over timesteps: inner products of gradients, norms kept",
@@ -36,6 +42,7 @@ def retrac_register_attributors() -> Iterable[AttributorEntry]:
         _lazily("attributors", "DiffusionReTrac"),
         PAPER,
     )
+    yield from ENTRIES
 
 
 @hookimpl
@@ -55,6 +62,16 @@ def retrac_register_commands() -> Iterable[CommandEntry]:
         _lazily("cli.listing", "list_installed"),
     )
     yield CommandEntry(
+        "doctor",
+        "Say what a training run recorded, what it did not, and what that means.",
+        _lazily("cli.doctor", "doctor"),
+    )
+    yield CommandEntry(
+        "record",
+        "Run a training script, unchanged, and record what it trains on.",
+        _lazily("cli.record", "record"),
+    )
+    yield CommandEntry(
         "attribute",
         "Say which training images made some pictures what they are.",
         _lazily("cli.attribute", "attribute"),
@@ -64,6 +81,22 @@ def retrac_register_commands() -> Iterable[CommandEntry]:
         "Rank the training images by their influence on themselves.",
         _lazily("cli.self_influence", "self_influence"),
     )
+    yield CommandEntry(
+        "benchmark",
+        "Compare methods by every metric, with the cost beside it.",
+        _lazily("cli.benchmark", "benchmark"),
+    )
+
+
+@hookimpl
+def retrac_read_run(request: RunRequest) -> Run | None:
+    """Runs of the paper's own training code."""
+    if not any(request.directory.glob("ckpt_*.pth")):
+        return None
+    from retrac_plugin.official import find_files, read_official
+
+    files = find_files(request.directory)
+    return read_official(request, files) if files else None
 
 
 @hookimpl(trylast=True)

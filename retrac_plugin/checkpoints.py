@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import pickle
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from retrac_plugin.errors import CheckpointError, InputError
-
-WEIGHT_FILES = (
-    "diffusion_pytorch_model.safetensors",
-    "diffusion_pytorch_model.safetensors.index.json",
-    "model.safetensors",
-    "diffusion_pytorch_model.bin",
-)
-"""Where a folder's weights are looked for, in this order; then the same in its ``unet`` folder."""
+from retrac_plugin.preconditioners import Preconditioner
+from retrac_plugin.weight_files import read_weights
 
 _NAMED = 3
 """How many tensors an error names."""
@@ -36,11 +26,17 @@ class Checkpoint:
             or ``.bin`` file that holds tensors only, or a folder written by ``save_pretrained``.
         step_size: Learning rate times the number of visits per sample the checkpoint stands for.
         step: Training steps done when it was saved; None where unknown.
+        read: How to read it where it lies; for files that hold more than a state dict, or one by
+            other names than the network's.
+        preconditioner: How the optimiser scaled its steps by parameter, see ``preconditioners``;
+            None for plain gradient steps.
     """
 
     parameters: Mapping[str, Tensor] | str | Path = field(repr=False)
     step_size: float = 1.0
     step: int | None = None
+    read: Callable[[Path], dict[str, Tensor]] = field(default=read_weights, repr=False)
+    preconditioner: Preconditioner | None = field(default=None, repr=False)
 
     def load(self) -> dict[str, Tensor]:
         """Return the state dict.
@@ -50,7 +46,7 @@ class Checkpoint:
         """
         if isinstance(self.parameters, Mapping):
             return dict(self.parameters)
-        return read_weights(Path(self.parameters))
+        return self.read(Path(self.parameters))
 
     @property
     def name(self) -> str:
@@ -85,8 +81,9 @@ def load_into(
 ) -> dict[str, Tensor]:
     """Return all of the network's tensors by name, on ``device``, with the checkpoint's values.
 
-    The network itself is left as it is. Frozen parameters that the checkpoint does not hold, as in
-    an adapter-only checkpoint, and non-persistent buffers come from the network.
+    The network itself is left as it is. Frozen parameters that the checkpoint does not hold, and
+    non-persistent buffers, come from the network; so do all buffers where it holds no frozen
+    parameter at all, as in an adapter-only checkpoint.
 
     Raises:
         CheckpointError: If a tensor is missing, extra or misshapen.
@@ -94,8 +91,10 @@ def load_into(
     state = checkpoint.load()
     own = dict(network.named_parameters()) | dict(network.named_buffers())
     saved = network.state_dict()
-    frozen = {name for name, p in network.named_parameters() if not p.requires_grad}
-    missing = [n for n in saved if n in own and n not in state and n not in frozen]
+    optional = {name for name, p in network.named_parameters() if not p.requires_grad}
+    if optional and not optional & state.keys():
+        optional |= dict(network.named_buffers()).keys()
+    missing = [n for n in saved if n in own and n not in state and n not in optional]
     extra = [n for n in state if n not in saved]
     shapes = [n for n in state if n in own and state[n].shape != own[n].shape]
     if missing or extra or shapes:
@@ -111,57 +110,6 @@ def load_into(
         name: state.get(name, value).detach().to(device=device, dtype=value.dtype)
         for name, value in own.items()
     }
-
-
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """Read a state dict from a file or folder without ever running code from it.
-
-    Raises:
-        CheckpointError: If there is nothing to read, it is damaged, or it is an unsafe pickle.
-    """
-    if path.is_dir():
-        return read_weights(_weights_in(path))
-    if not path.is_file():
-        raise CheckpointError(f"no checkpoint at {str(path)!r}")
-    if path.name.endswith(".index.json"):
-        return _read_sharded(path)
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise CheckpointError(
-            f"refused to unpickle {str(path)!r}: it is not a plain file of tensors, and loading it "
-            "could run code. Save the weights as safetensors"
-        ) from error
-    except (SafetensorError, OSError, RuntimeError, EOFError, ValueError) as error:
-        raise CheckpointError(f"cannot read {str(path)!r}: {error}") from error
-    if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise CheckpointError(f"{str(path)!r} holds no state dict (a mapping of names to tensors)")
-    return dict(state)
-
-
-def _weights_in(directory: Path) -> Path:
-    for folder in (directory, directory / "unet"):
-        for name in WEIGHT_FILES:
-            if (folder / name).is_file():
-                return folder / name
-    raise CheckpointError(
-        f"no weights in {str(directory)!r}: expected one of {', '.join(WEIGHT_FILES)}"
-    )
-
-
-def _read_sharded(index: Path) -> dict[str, Tensor]:
-    try:
-        names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CheckpointError(f"{str(index)!r} is no index of weight files: {error}") from error
-    state: dict[str, Tensor] = {}
-    for name in names:
-        if Path(name).name != name:
-            raise CheckpointError(f"{str(index)!r} names a file outside its folder: {name!r}")
-        state |= read_weights(index.parent / name)
-    return state
 
 
 def _misfit(missing: list[str], extra: list[str], shapes: list[str]) -> str:

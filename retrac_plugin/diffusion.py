@@ -1,7 +1,7 @@
 """The timestep-aware model: a denoiser, the noise schedule it was trained with, and its loss.
 
 Formulas: ``x_t = a_t x + s_t eps``; the loss of one sample is the mean over all its elements of
-``(prediction - target)^2`` (or of the absolute value), times an optional weight ``w(t)``.
+``(prediction - target)^2`` (or another loss of each element), times an optional weight ``w(t)``.
 """
 
 from __future__ import annotations
@@ -9,66 +9,33 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from retrac_plugin.distributions import TimestepDistribution, uniform
 from retrac_plugin.errors import InputError
 from retrac_plugin.hookspecs import WrappedModel
+from retrac_plugin.losses import LOSSES, ElementLoss, Loss, squared_error
+from retrac_plugin.preconditioning import Conditions, Preconditioned, Predict, precondition
+from retrac_plugin.schedules import NoiseSchedule
+from retrac_plugin.weightings import TimestepWeight, Weighting
 
-Conditions = Mapping[str, Any]
-"""The denoiser's own keyword arguments: tensors ``[sample, ...]``, or mappings of such."""
-
-Predict = Callable[[Callable[..., Any], Tensor, Tensor, Conditions], Tensor]
-ElementLoss = Callable[[Tensor, Tensor], Tensor]
-Loss = str | ElementLoss
-"""A key of ``LOSSES``, or a function."""
-TimestepWeight = Callable[[Tensor], Tensor]
 Target = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 
 TARGETS: dict[str, Target] = {
     "epsilon": lambda x, eps, a, s: eps,
     "sample": lambda x, eps, a, s: x,
     "v_prediction": lambda x, eps, a, s: a * eps - s * x,
+    "flow": lambda x, eps, a, s: eps - x,
 }
-"""What the denoiser is asked for, by prediction type, from ``(x, eps, a_t, s_t)``."""
+"""What the prediction should be, by prediction type, from ``(x, eps, a_t, s_t)``."""
 
-
-@runtime_checkable
-class NoiseSchedule(Protocol):
-    """How a clean sample becomes a noisy one at timestep t."""
-
-    @property
-    def num_timesteps(self) -> int:
-        """Timesteps run from 0 to this number, exclusive."""
-
-    @property
-    def prediction_type(self) -> str:
-        """What the denoiser is asked for, a key of ``TARGETS``."""
-
-    def coefficients(self, timesteps: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """Return ``a_t`` and ``s_t`` of ``x_t = a_t x + s_t eps``, each shaped as ``timesteps``."""
-
-
-@dataclass(frozen=True, eq=False)
-class VariancePreserving:
-    """The schedule of DDPM and DDIM: ``a_t^2 = alphas_cumprod[t]``, ``s_t^2 = 1 - a_t^2``."""
-
-    alphas_cumprod: Tensor
-    prediction_type: str = "epsilon"
-
-    @property
-    def num_timesteps(self) -> int:
-        """Number of timesteps of the training process."""
-        return self.alphas_cumprod.shape[0]
-
-    def coefficients(self, timesteps: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """See ``NoiseSchedule.coefficients``."""
-        # Cast before the square root, as diffusers does: the two orders differ at 1e-8.
-        alphas = self.alphas_cumprod.to(timesteps.device, dtype)[timesteps]
-        return alphas.sqrt(), (1 - alphas).sqrt()
+LOSS_WEIGHT = "loss_weight"
+"""The field of an example that weighs its own loss and is no condition, such as the
+``--prior_loss_weight`` of DreamBooth's class images."""
 
 
 class NoisyBatch(NamedTuple):
@@ -79,19 +46,6 @@ class NoisyBatch(NamedTuple):
     target: Tensor
     weight: Tensor
     conditions: dict[str, Any]
-
-
-def squared_error(prediction: Tensor, target: Tensor) -> Tensor:
-    """Return the elementwise squared error."""
-    return (prediction - target).square()
-
-
-def absolute_error(prediction: Tensor, target: Tensor) -> Tensor:
-    """Return the elementwise absolute error."""
-    return (prediction - target).abs()
-
-
-LOSSES: dict[str, ElementLoss] = {"mse": squared_error, "l1": absolute_error}
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,6 +59,8 @@ class DiffusionModel:
         element_loss: The loss of each element.
         weight: Weight of the loss at each timestep, or None.
         patterns: Which trainable parameters are attributed; glob patterns over their names.
+        timestep_distribution: From which distribution training draws timesteps.
+        noise_offset: Standard deviation of what training adds to a whole channel of the noise.
     """
 
     network: nn.Module
@@ -113,6 +69,8 @@ class DiffusionModel:
     element_loss: ElementLoss = squared_error
     weight: TimestepWeight | None = None
     patterns: tuple[str, ...] = ("*",)
+    timestep_distribution: TimestepDistribution = uniform
+    noise_offset: float = 0.0
 
     @classmethod
     def build(
@@ -120,16 +78,25 @@ class DiffusionModel:
         network: nn.Module,
         wrapped: WrappedModel,
         loss: Loss = "mse",
-        weight: TimestepWeight | None = None,
+        weight: TimestepWeight | Weighting | None = None,
+        **objective: Any,
     ) -> DiffusionModel:
         """Check what an adapter answered and return the model.
+
+        Args:
+            network: The denoiser.
+            wrapped: What the adapter answered.
+            loss: A key of ``LOSSES``, or a function.
+            weight: Weight of the loss at each timestep; a ``Weighting`` is bound to the schedule.
+            **objective: ``timestep_distribution`` and ``noise_offset``, as in the attributes.
 
         Raises:
             InputError: If the loss or the prediction type is unknown.
         """
-        if wrapped.schedule.prediction_type not in TARGETS:
+        schedule, predict = wrapped.schedule, wrapped.predict
+        if schedule.prediction_type not in TARGETS:
             raise InputError(
-                f"unknown prediction type {wrapped.schedule.prediction_type!r}: "
+                f"unknown prediction type {schedule.prediction_type!r}: "
                 f"expected one of {', '.join(TARGETS)}"
             )
         if not callable(loss) and loss not in LOSSES:
@@ -138,7 +105,11 @@ class DiffusionModel:
                 "or a function (prediction, target) -> elementwise loss"
             )
         element_loss = loss if callable(loss) else LOSSES[loss]
-        return cls(network, wrapped.predict, wrapped.schedule, element_loss, weight)
+        if isinstance(weight, Weighting):
+            weight = weight.on(schedule)
+        if isinstance(schedule, Preconditioned):
+            predict = precondition(predict, schedule)
+        return cls(network, predict, schedule, element_loss, weight, **objective)
 
     def attributing(self, *patterns: str) -> DiffusionModel:
         """Return the same model with only the parameters that match a glob pattern attributed."""
@@ -168,14 +139,17 @@ class DiffusionModel:
             samples: Clean samples ``[sample, ...]``.
             timesteps: ``[sample]``, int64.
             noise: Shaped as ``samples``.
-            conditions: Tensors ``[sample, ...]`` by keyword.
+            conditions: Tensors ``[sample, ...]`` by keyword; ``loss_weight``, if among them, weighs
+                each sample's loss and is not passed to the denoiser.
         """
+        conditions = dict(conditions)
+        own = conditions.pop(LOSS_WEIGHT, 1)
         shape = (-1,) + (1,) * (samples.dim() - 1)
         a, s = (c.view(shape) for c in self.schedule.coefficients(timesteps, samples.dtype))
         target = TARGETS[self.schedule.prediction_type](samples, noise, a, s)
         weight = torch.ones_like(timesteps) if self.weight is None else self.weight(timesteps)
-        noisy = a * samples + s * noise
-        return NoisyBatch(noisy, timesteps, target, weight.to(samples.dtype), dict(conditions))
+        weight = own * weight.to(samples.dtype)
+        return NoisyBatch(a * samples + s * noise, timesteps, target, weight, conditions)
 
     def losses(
         self, fixed: Mapping[str, Tensor], parameters: Mapping[str, Tensor], batch: NoisyBatch
@@ -212,6 +186,7 @@ def check_deterministic(network: nn.Module) -> None:
     """
     for name, module in network.named_modules():
         dropout = isinstance(module, nn.modules.dropout._DropoutNd) and module.p > 0
+        dropout |= getattr(module, "dropout_prob", 0) > 0  # a DiT's labels, at random, are dropped
         batch_norm = isinstance(module, nn.modules.batchnorm._BatchNorm)
         if module.training and (dropout or batch_norm):
             raise InputError(

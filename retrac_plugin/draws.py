@@ -7,14 +7,16 @@ of a sample are averaged into its one gradient.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
+from retrac_plugin.distributions import TimestepDistribution, timesteps_at, uniform
 from retrac_plugin.errors import InputError
-from retrac_plugin.randomness import integers, normal
+from retrac_plugin.randomness import Key, normal, uniforms
 from retrac_plugin.trace import Trace
 
 
@@ -42,6 +44,10 @@ class Request(NamedTuple):
     step: int
     """Training step of the checkpoint; its position where none is known."""
     num_timesteps: int
+    timestep_distribution: TimestepDistribution = uniform
+    """From which distribution training draws its timesteps."""
+    noise_offset: float = 0.0
+    """Standard deviation of what training adds to a whole channel of the noise."""
 
 
 class Draws(Protocol):
@@ -89,7 +95,10 @@ class Strided:
 
 @dataclass(frozen=True)
 class Uniform:
-    """Timesteps drawn uniformly from the schedule, one noise draw each, as in training.
+    """Timesteps drawn as training draws them, one noise draw each.
+
+    Uniform in the objective's own measure: over the schedule, or, where the model was given another
+    ``timestep_distribution``, by that.
 
     Attributes:
         count: How many timesteps a sample gets at each checkpoint.
@@ -110,7 +119,9 @@ class Uniform:
         """See ``Draws.draw``."""
         side = _SIDES[request.side]
         keys = [(self.seed, side, key, request.step) for key in request.keys]
-        timesteps = integers(keys, self.count, request.num_timesteps)
+        timesteps = timesteps_at(
+            request.timestep_distribution, uniforms(keys, self.count), request.num_timesteps
+        )
         return Draw(timesteps, _noise(request, timesteps, 1, self.seed))
 
 
@@ -222,6 +233,7 @@ def draw_within(draws: Draws, request: Request) -> Draw:
 
 
 _SIDES = {"train": 1, "query": 2}
+_OFFSET = 1
 
 
 def _noise(request: Request, timesteps: Tensor, draws: int, seed: int) -> Tensor:
@@ -234,7 +246,15 @@ def _noise(request: Request, timesteps: Tensor, draws: int, seed: int) -> Tensor
         for draw in range(draws)
     ]
     noise = normal(keys, request.shape)
+    if request.noise_offset:
+        noise = noise + request.noise_offset * _channel_noise(keys, request.shape)
     return noise.reshape(*timesteps.shape, draws, *request.shape)
+
+
+def _channel_noise(keys: Sequence[Key], shape: torch.Size) -> Tensor:
+    """Return one number a channel ``[key, C, 1, ...]``, of other draws than the noise itself."""
+    own = [(*key, _OFFSET) for key in keys]
+    return normal(own, (*shape[:1], *(1 for _ in shape[1:])))
 
 
 def _positive(owner: object, **values: int) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 
 from retrac_plugin.errors import MissingDependencyError
 
@@ -28,3 +29,8 @@ def requires(what: str, extra: str) -> Iterator[None]:
             f"{what} needs {error.name}, which cannot be imported ({error}): "
             f"pip install 'retrac-plugin[{extra}]'"
         ) from error
+
+
+def missing(packages: Iterable[str]) -> list[str]:
+    """Return those of ``packages``, named as they are imported, that are not installed."""
+    return [package for package in packages if find_spec(package) is None]

@@ -6,16 +6,17 @@ from ``retrac_plugin`` and defines functions with the names below.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pluggy
 
 if TYPE_CHECKING:
-    from retrac_plugin.diffusion import NoiseSchedule, Predict
+    from retrac_plugin.preconditioning import Predict
     from retrac_plugin.run import Run
+    from retrac_plugin.schedules import NoiseSchedule
 
 PROJECT = "retrac_plugin"
 """Name of the entry-point group and of the pluggy project."""
@@ -33,7 +34,7 @@ class AttributorEntry:
         summary: One line for ``retrac list``.
         load: Returns the attributor class; heavy imports belong in here.
         source: The paper or package that defines the method.
-        needs: Distributions that must be installed, such as ``("captum",)``.
+        needs: Packages that must be installed, as they are imported, such as ``("captum",)``.
     """
 
     name: str
@@ -53,7 +54,7 @@ class MetricEntry:
         load: Returns the metric, a function ``(values [query, train], evidence) -> float``.
         higher_is_better: Its direction, or None where there is none.
         source: Where it is defined.
-        needs: Distributions that must be installed.
+        needs: Packages that must be installed, as they are imported.
     """
 
     name: str
@@ -80,6 +81,23 @@ class CommandEntry:
 
 
 @dataclass(frozen=True)
+class TaskEntry:
+    """A benchmark task.
+
+    Attributes:
+        name: What users type, such as ``"digits"``.
+        summary: One line for ``retrac benchmark --help``.
+        load: Returns a ``benchmarks.TaskSource``; heavy imports belong in here.
+        needs: Packages that must be installed, as they are imported.
+    """
+
+    name: str
+    summary: str
+    load: Callable[[], Any]
+    needs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class WrappedModel:
     """How a third party's denoiser and noise scheduler are to be used.
 
@@ -91,6 +109,29 @@ class WrappedModel:
 
     predict: Predict
     schedule: NoiseSchedule
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """What a run reader is asked for, see ``retrac_plugin.read_run``.
+
+    Attributes:
+        directory: The run's folder.
+        loss: The loss the run was trained with.
+        weights: ``"raw"`` or ``"ema"``.
+        base: Where the model that was fine-tuned lies, or None.
+        model: A ``DiffusionModel``, where the folder does not describe one, or None.
+        arguments: Arguments of the training script that are known otherwise, by name.
+        optimizer: ``"plain"`` for plain gradient steps, ``"adam"`` for steps as Adam scaled them.
+    """
+
+    directory: Path
+    loss: Any = "mse"
+    weights: str = "raw"
+    base: str | Path | None = None
+    model: Any = None
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    optimizer: str = "plain"
 
 
 @hookspec
@@ -108,11 +149,16 @@ def retrac_register_commands() -> Iterable[CommandEntry]:  # type: ignore[empty-
     """Yield the subcommands of ``retrac`` that this plugin brings."""
 
 
+@hookspec
+def retrac_register_tasks() -> Iterable[TaskEntry]:  # type: ignore[empty-body]
+    """Yield the benchmark tasks that this plugin brings."""
+
+
 @hookspec(firstresult=True)
 def retrac_wrap_model(network: Any, scheduler: Any) -> WrappedModel | None:
     """Return how to use ``network`` with ``scheduler``, or None for "not mine"; first wins."""
 
 
 @hookspec(firstresult=True)
-def retrac_read_run(directory: Path, loss: str) -> Run | None:
+def retrac_read_run(request: RunRequest) -> Run | None:
     """Read a training run from disk, or return None for "not mine"; first wins."""

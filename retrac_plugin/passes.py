@@ -15,7 +15,14 @@ from retrac_plugin.diffusion import DiffusionModel, NoisyBatch
 from retrac_plugin.draws import Draw, Draws, Request, draw_within
 from retrac_plugin.errors import GradientError, InputError
 from retrac_plugin.examples import Block, ExampleSource
-from retrac_plugin.gradients.engine import EngineFactory, GradientEngine
+from retrac_plugin.gradients.engine import (
+    EngineFactory,
+    GradientEngine,
+    LossFunction,
+    Parameters,
+    Products,
+)
+from retrac_plugin.preconditioners import along
 from retrac_plugin.rescaling import Rescaling
 
 Tick = Callable[[int], object]
@@ -51,9 +58,13 @@ class CheckpointPass:
 
     def __post_init__(self) -> None:
         fixed = load_into(self.model.network, self.checkpoint, self.device)
-        attributed = {name: fixed.pop(name) for name in self.model.attributed_names()}
+        attributed: Parameters = {name: fixed.pop(name) for name in self.model.attributed_names()}
         self.dtype = next(iter(attributed.values())).dtype
-        self.engine = self.make_engine(partial(self.model.losses, fixed), attributed)
+        losses: LossFunction = partial(self.model.losses, fixed)
+        if self.checkpoint.preconditioner is not None:
+            roots = self.checkpoint.preconditioner()
+            losses, attributed = along(losses, attributed, roots)
+        self.engine = self.make_engine(losses, attributed)
 
     def query_gradients(
         self, source: ExampleSource, draws: Draws, rescalings: Sequence[Rescaling]
@@ -77,10 +88,11 @@ class CheckpointPass:
         source: ExampleSource,
         draws: Draws,
         rescalings: Sequence[Rescaling],
+        side: str = "query",
     ) -> None:
-        """Add one block's query-side gradients to ``total [rescaling, query, width]``."""
+        """Add one block's timestep-averaged gradients to ``total [rescaling, query, width]``."""
         timesteps_each, noise_each = draws.per_sample()
-        draw = self._draw(block, source, draws, "query")
+        draw = self._draw(block, source, draws, side)
         num_rows, at_once = draw.timesteps.numel(), max(1, self.batch_size // noise_each)
         for start in range(0, num_rows, at_once):
             rows = torch.arange(start, min(start + at_once, num_rows))
@@ -88,9 +100,7 @@ class CheckpointPass:
             losses, gradients = self.engine.gradients(batch, noise_each)
             norms = torch.linalg.vector_norm(gradients, dim=1)
             query = rows // timesteps_each
-            self._check_finite(
-                "query", losses, norms, [block.ids[q] for q in query], batch.timesteps
-            )
+            self._check_finite(side, losses, norms, [block.ids[q] for q in query], batch.timesteps)
             for part, rescale in zip(total, rescalings, strict=True):
                 scaled = gradients * (rescale(norms) / timesteps_each)[:, None]
                 part.index_add_(0, query.to(self.device), scaled)
@@ -100,6 +110,13 @@ class CheckpointPass:
         self, source: ExampleSource, draws: Draws, vectors: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Return the train gradients' products ``[train, vector]`` and norms ``[train]``."""
+        blocks = list(self.train_blocks(source, draws, vectors))
+        return torch.cat([b.dots for b in blocks]), torch.cat([b.norms for b in blocks])
+
+    def train_blocks(
+        self, source: ExampleSource, draws: Draws, vectors: Tensor
+    ) -> Iterator[Products]:
+        """Yield the train gradients' products and norms, some samples at a time and in order."""
         timesteps_each, noise_each = draws.per_sample()
         seen: list[Tensor] = []
 
@@ -109,15 +126,16 @@ class CheckpointPass:
                 seen.append(batch.timesteps)
                 yield batch
 
-        losses, dots, norms = [], [], []
+        losses, norms = [], []
         for products in self.engine.products(batches(), timesteps_each * noise_each, vectors):
             losses.append(products.losses)
-            dots.append(products.dots)
             norms.append(products.norms)
             self.tick(len(products.norms))
-        all_norms = torch.cat(norms)
-        self._check_finite("train", torch.cat(losses), all_norms, source.ids, torch.cat(seen))
-        return torch.cat(dots), all_norms
+            yield products
+        # At the end, not in each block: looking at values makes the CPU wait for the device.
+        self._check_finite(
+            "train", torch.cat(losses), torch.cat(norms), source.ids, torch.cat(seen)
+        )
 
     def train_gradients(
         self, source: ExampleSource, draws: Draws
@@ -174,6 +192,8 @@ class CheckpointPass:
             self.position,
             step,
             self.model.schedule.num_timesteps,
+            self.model.timestep_distribution,
+            self.model.noise_offset,
         )
         return draw_within(draws, request)
 

@@ -6,20 +6,15 @@ import functools
 import warnings
 from collections.abc import Iterable, Mapping
 from importlib.metadata import entry_points
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import pluggy
 
 from retrac_plugin import hookspecs
 from retrac_plugin.errors import PluginError
-from retrac_plugin.hookspecs import AttributorEntry, CommandEntry, MetricEntry
+from retrac_plugin.hookspecs import AttributorEntry, CommandEntry, MetricEntry, TaskEntry
 
-if TYPE_CHECKING:
-    from retrac_plugin.diffusion import DiffusionModel, Loss, TimestepWeight
-    from retrac_plugin.run import Run
-
-Entry = TypeVar("Entry", AttributorEntry, MetricEntry, CommandEntry)
+Entry = TypeVar("Entry", AttributorEntry, MetricEntry, CommandEntry, TaskEntry)
 
 
 def load_entry_points(manager: pluggy.PluginManager) -> None:
@@ -74,6 +69,11 @@ def commands() -> Mapping[str, tuple[CommandEntry, str]]:
     return _collect("retrac_register_commands", CommandEntry)
 
 
+def tasks() -> Mapping[str, tuple[TaskEntry, str]]:
+    """Return every registered benchmark task with the name of the plugin that brought it."""
+    return _collect("retrac_register_tasks", TaskEntry)
+
+
 def get_attributor(name: str) -> Any:
     """Return the attributor class registered as ``name``.
 
@@ -92,75 +92,13 @@ def get_metric(name: str) -> Any:
     return _look_up(metrics(), name, "metric").load()
 
 
-def wrap(
-    network: Any, scheduler: Any, loss: Loss = "mse", weight: TimestepWeight | None = None
-) -> DiffusionModel:
-    """Return ``network`` and ``scheduler`` as one timestep-aware model.
-
-    Args:
-        network: A denoiser, such as a diffusers ``UNet2DModel``.
-        scheduler: The noise scheduler it was *trained* with, or a ``NoiseSchedule``.
-        loss: ``"mse"``, ``"l1"``, or a function ``(prediction, target) -> elementwise loss``.
-        weight: Optional weight of the loss at each timestep, ``timesteps -> weights``.
+def get_task(name: str) -> Any:
+    """Return the source of the benchmark task registered as ``name``.
 
     Raises:
-        PluginError: If no installed adapter knows the pair.
-        InputError: If the loss or the scheduler's prediction type is unknown.
+        PluginError: If there is none; the message lists those there are.
     """
-    from retrac_plugin.diffusion import DiffusionModel  # torch: not before it is needed
-
-    manager = plugin_manager()
-    wrapped = manager.hook.retrac_wrap_model(network=network, scheduler=scheduler)
-    if wrapped is None:
-        asked = ", ".join(sorted(name for name, _ in manager.list_name_plugin()))
-        raise PluginError(
-            f"no adapter knows {_type_name(network)} with {_type_name(scheduler)}; asked: {asked}. "
-            "Expected a torch module with a diffusers scheduler or a retrac_plugin NoiseSchedule; "
-            "for another library install or write a plugin that answers retrac_wrap_model"
-        )
-    return DiffusionModel.build(network, wrapped, loss, weight)
-
-
-def read_run(directory: str | Path, loss: str = "mse") -> Run:
-    """Read a training run: network, schedule, checkpoints, step sizes, and trace if it has one.
-
-    Args:
-        directory: The run's folder.
-        loss: The loss the run was trained with, ``"mse"`` or ``"l1"``.
-
-    Raises:
-        InputError: If the folder does not exist.
-        PluginError: If no installed plugin can read it.
-    """
-    from retrac_plugin.errors import InputError
-
-    path = Path(directory)
-    if not path.is_dir():
-        raise InputError(f"expected a training run's folder, got {str(path)!r}, which is none")
-    manager = plugin_manager()
-    run = manager.hook.retrac_read_run(directory=path, loss=loss)
-    if run is None:
-        raise PluginError(
-            f"no plugin can read {str(path)!r} as a training run. Expected a denoiser's "
-            "unet/config.json, scheduler/scheduler_config.json, and checkpoint-STEP folders"
-        )
-    return run  # type: ignore[no-any-return]
-
-
-def register_with(framework: str) -> None:
-    """Add our attributors to a framework's own namespace, so that its users import them from there.
-
-    Args:
-        framework: ``"captum"`` (then ``from captum.influence import DiffusionReTracCP``) or
-            ``"dattri"`` (then ``from dattri.algorithm import DiffusionReTracAttributor``).
-
-    Raises:
-        PluginError: If the framework is another one.
-        MissingDependencyError: If the framework is not installed.
-    """
-    from retrac_plugin import frameworks
-
-    frameworks.register_with(framework)
+    return _look_up(tasks(), name, "task").load()
 
 
 def _collect(hook: str, kind: type[Entry]) -> Mapping[str, tuple[Entry, str]]:
@@ -200,7 +138,3 @@ def _look_up(entries: Mapping[str, tuple[Entry, str]], name: str, kind: str) -> 
         installed = ", ".join(entries) or "none"
         raise PluginError(f"unknown {kind} {name!r}: installed are {installed}")
     return entries[name][0]
-
-
-def _type_name(thing: object) -> str:
-    return f"{type(thing).__module__}.{type(thing).__qualname__}"

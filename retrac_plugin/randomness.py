@@ -35,9 +35,9 @@ def normal(keys: Sequence[Key], shape: Sequence[int]) -> Tensor:
     return torch.from_numpy(values[:, :count].astype(np.float32)).reshape(len(keys), *shape)
 
 
-def integers(keys: Sequence[Key], count: int, high: int) -> Tensor:
-    """Return integers ``[key, count]`` drawn uniformly from ``[0, high)``, int64 on the CPU."""
-    return torch.from_numpy((_uniforms(keys, count) * high).astype(np.int64))
+def uniforms(keys: Sequence[Key], count: int) -> Tensor:
+    """Return numbers ``[key, count]`` drawn uniformly from ``[0, 1)``, float64 on the CPU."""
+    return torch.from_numpy(_uniforms(keys, count))
 
 
 def content_key(sample: Tensor) -> int:

@@ -10,7 +10,15 @@ from retrac_plugin.checkpoints import Checkpoint
 from retrac_plugin.diffusion import DiffusionModel
 from retrac_plugin.draws import Draws, Recorded, Uniform
 from retrac_plugin.errors import CheckpointError
-from retrac_plugin.trace import TRACE_FILE, Trace, read_trace
+from retrac_plugin.findings import (
+    CONTRADICTION,
+    FOUND,
+    NOT_MODELLED,
+    NOT_RECORDED,
+    Finding,
+    of_kind,
+)
+from retrac_plugin.trace import Trace, is_recorded, read_trace
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,15 +29,21 @@ class Run:
         model: The diffusion model.
         checkpoints: Oldest first.
         trace: What training recorded, or None.
+        findings: What is known and what is not, and what that means for the scores.
+        recorded: Draws that training kept in another way than a trace, or None.
     """
 
     model: DiffusionModel
     checkpoints: Sequence[Checkpoint]
     trace: Trace | None = None
+    findings: Sequence[Finding] = ()
+    recorded: Draws | None = None
 
     @property
     def train_draws(self) -> Draws:
         """The draws of training: recorded where they were, else drawn as in training."""
+        if self.recorded is not None:
+            return self.recorded
         return Uniform(1) if self.trace is None else Recorded(self.trace)
 
     @property
@@ -38,44 +52,101 @@ class Run:
         schedule = self.model.schedule
         steps = ", ".join(str(checkpoint.step) for checkpoint in self.checkpoints)
         recorded = (
-            "recorded, and replayed"
-            if self.trace is not None
-            else "not recorded, so drawn anew as training would, with all step sizes equal"
+            "not recorded, so drawn anew as training would"
+            if isinstance(self.train_draws, Uniform)
+            else "recorded, and replayed"
         )
-        return (
-            f"{type(self.model.network).__name__}, {len(self.model.attributed_names())} attributed "
-            f"tensors, {schedule.num_timesteps} timesteps, prediction type "
-            f"{schedule.prediction_type}\n"
-            f"{len(self.checkpoints)} checkpoints: steps {steps}\n"
-            f"training timesteps and noise: {recorded}"
+        told = of_kind(self.findings, NOT_RECORDED, NOT_MODELLED, CONTRADICTION)
+        return "\n".join(
+            [
+                f"{type(self.model.network).__name__}, {len(self.model.attributed_names())} "
+                f"attributed tensors, {schedule.num_timesteps} timesteps, prediction type "
+                f"{schedule.prediction_type}",
+                f"{len(self.checkpoints)} checkpoints: steps {steps}",
+                f"training timesteps and noise: {recorded}",
+                *map(str, told),
+            ]
         )
 
 
 def read_checkpoints(directory: Path) -> tuple[list[Checkpoint], Trace | None]:
-    """Read a run's ``checkpoint-STEP`` folders, oldest first, and its trace where there is one.
+    """Read the checkpoints of a training of one's own, and its trace where there is one.
 
-    Step sizes are learning rate times visits per sample since the checkpoint before, as recorded;
-    all equal to 1 where nothing was.
+    Step sizes are as recorded; where nothing was, the steps since the checkpoint before.
 
     Raises:
         CheckpointError: If there is no checkpoint.
+        TraceError: If the trace is damaged.
     """
-    steps = sorted(_steps(directory).items())
-    if not steps:
-        raise CheckpointError(f"no checkpoint-STEP folder in {str(directory)!r}")
-    recorded = any((path / TRACE_FILE).is_file() for _, path in steps)
-    if not recorded:
-        return [Checkpoint(path, 1.0, step) for step, path in steps], None
-    trace = read_trace(directory)
-    starts = [0, *(step for step, _ in steps[:-1])]
-    checkpoints = [
-        Checkpoint(path, trace.step_size_between(start, step), step)
-        for start, (step, path) in zip(starts, steps, strict=True)
-    ]
-    return checkpoints, trace
+    folders = checkpoint_folders(directory)
+    steps, trace = list(folders), find_trace(folders)
+    if trace is None:
+        step_sizes = step_sizes_of_rates([1.0] * len(steps), steps, 1.0)
+    else:
+        step_sizes = step_sizes_of_trace(trace, steps)
+    series = zip(folders.items(), step_sizes, strict=True)
+    return [Checkpoint(folder, size, step) for (step, folder), size in series], trace
 
 
-def _steps(directory: Path) -> dict[int, Path]:
+def checkpoint_folders(directory: Path) -> dict[int, Path]:
+    """Return a run's ``checkpoint-STEP`` folders by step, oldest first.
+
+    Raises:
+        CheckpointError: If there is none.
+    """
     folders = (path for path in directory.glob("checkpoint-*") if path.is_dir())
     numbered = ((path.name.removeprefix("checkpoint-"), path) for path in folders)
-    return {int(number): path for number, path in numbered if number.isdigit()}
+    found = {int(number): path for number, path in numbered if number.isdigit()}
+    if not found:
+        raise CheckpointError(f"no checkpoint-STEP folder in {str(directory)!r}")
+    return dict(sorted(found.items()))
+
+
+def find_trace(folders: dict[int, Path]) -> Trace | None:
+    """Return the trace of a run that was recorded, or None.
+
+    Raises:
+        TraceError: If it is damaged.
+    """
+    directory = next(iter(folders.values())).parent
+    return read_trace(directory) if is_recorded(directory) else None
+
+
+def step_sizes_of_trace(trace: Trace, steps: Sequence[int]) -> list[float]:
+    """Return learning rate times visits per sample between one checkpoint and the next."""
+    starts = [0, *steps[:-1]]
+    return [trace.step_size_between(a, b) for a, b in zip(starts, steps, strict=True)]
+
+
+def step_sizes_of_rates(
+    rates: Sequence[float], steps: Sequence[int], visits_per_step: float
+) -> list[float]:
+    """Return the step sizes of a run that kept its learning rates at the checkpoints alone.
+
+    Between two checkpoints the learning rate is taken as the mean of theirs, which is exact where
+    it is constant or falls linearly; before the first one, as that one's.
+
+    Args:
+        rates: Learning rate at each checkpoint.
+        steps: Training step of each checkpoint.
+        visits_per_step: Visits of an average sample in one step.
+    """
+    starts, before = [0, *steps[:-1]], [rates[0], *rates[:-1]]
+    return [
+        (early + late) / 2 * (stop - start) * visits_per_step
+        for start, stop, early, late in zip(starts, steps, before, rates, strict=True)
+    ]
+
+
+def describe_trace(trace: Trace | None) -> Finding:
+    """Return what a trace, or its absence, means."""
+    if trace is None:
+        return Finding(
+            NOT_RECORDED,
+            "timesteps and noise",
+            "drawn anew as training would, so scores depend on the draw: average several seeds, or "
+            "record the next training",
+        )
+    visits, samples = len(trace.ids), trace.num_samples
+    replayed = "timesteps replayed, noise drawn anew" if trace.noise_is_new else "replayed exactly"
+    return Finding(FOUND, "trace", f"{visits} visits of {samples} samples, {replayed}")

@@ -5,6 +5,7 @@ import pickle
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch import nn
 
 from retrac_plugin import Checkpoint
 from retrac_plugin.checkpoints import check_checkpoints, load_into
@@ -124,6 +125,16 @@ def test_frozen_parameters_may_be_missing(network):
     loaded = load_into(network, Checkpoint(state), CPU)
     assert torch.equal(loaded["enter.weight"], network.enter.weight)
     assert torch.equal(loaded["leave.weight"], network.leave.weight + 1)
+
+
+def test_buffers_may_be_missing_from_an_adapters_checkpoint_alone():
+    network = nn.Sequential(nn.BatchNorm2d(2), nn.Conv2d(2, 2, 1)).eval()
+    network[0].requires_grad_(False)
+    adapter = {n: v + 1 for n, v in network.state_dict().items() if n.startswith("1.")}
+    loaded = load_into(network, Checkpoint(adapter), CPU)
+    assert torch.equal(loaded["0.running_mean"], network[0].running_mean)
+    with pytest.raises(CheckpointError, match=r"3 missing \(0.running_mean"):
+        load_into(network, Checkpoint({**adapter, "0.weight": network[0].weight}), CPU)
 
 
 @pytest.mark.parametrize(

@@ -102,3 +102,26 @@ def test_given_refuses_samples_and_shapes_that_it_does_not_hold():
     draws = Given(torch.zeros(2, 3, dtype=torch.int64), torch.zeros(2, 3, 1, 5, 5))
     with pytest.raises(InputError, match=r"shaped \(1, 5, 5\)"):
         draws.draw(request())
+
+
+def test_uniform_follows_the_distribution_of_the_objective():
+    asked = request(keys=range(400), num_timesteps=1000)
+    skewed = asked._replace(timestep_distribution=lambda uniforms: uniforms**2)
+    plain = Uniform(2).draw(asked).timesteps
+    timesteps = Uniform(2).draw(skewed).timesteps
+    assert timesteps.shape == (400, 2)
+    assert (timesteps <= plain).all()
+    assert timesteps.double().mean() == pytest.approx(1000 / 3, rel=0.1)
+
+
+@pytest.mark.parametrize("draws", [Uniform(2), Strided(2, noise_draws=3)])
+def test_a_noise_offset_moves_whole_channels(draws):
+    asked = request()._replace(shape=torch.Size((3, 4, 4)))
+    plain = draws.draw(asked)
+    moved = draws.draw(asked._replace(noise_offset=0.5))
+    assert torch.equal(moved.timesteps, plain.timesteps)
+    offsets = (moved.noise - plain.noise).flatten(-2)
+    torch.testing.assert_close(offsets, offsets[..., :1].expand_as(offsets))
+    numbers = offsets[..., 0].flatten()
+    assert len(numbers.unique()) == len(numbers)
+    assert 0.2 < numbers.std() < 0.9

@@ -3,9 +3,16 @@ import types
 import pluggy
 import pytest
 
+import retrac_plugin as retrac
 from retrac_plugin import hookspecs, plugins
 from retrac_plugin.errors import PluginError
-from retrac_plugin.hookspecs import AttributorEntry, CommandEntry, MetricEntry, hookimpl
+from retrac_plugin.hookspecs import (
+    AttributorEntry,
+    CommandEntry,
+    MetricEntry,
+    TaskEntry,
+    hookimpl,
+)
 
 
 @pytest.fixture
@@ -45,6 +52,13 @@ def test_a_third_party_metric_and_command_are_found_by_name(manager):
     plugins.register(manager, plugin, "third-party")
     assert plugins.get_metric("m") == "metric"
     assert plugins.commands()["c"][0].load() == "command"
+
+
+def test_a_third_party_task_is_found_by_name(manager):
+    plugin = types.SimpleNamespace()
+    plugin.retrac_register_tasks = hookimpl(lambda: [TaskEntry("t", "", lambda: "task")])
+    plugins.register(manager, plugin, "third-party")
+    assert plugins.get_task("t") == "task"
 
 
 def test_an_unknown_name_lists_what_is_installed(manager):
@@ -105,4 +119,4 @@ def test_a_pair_that_no_adapter_knows_says_what_was_asked(manager):
     with pytest.raises(
         PluginError, match=r"builtins.int with builtins.str; asked: core, diffusers"
     ):
-        plugins.wrap(1, "scheduler")
+        retrac.wrap(1, "scheduler")

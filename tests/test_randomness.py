@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from retrac_plugin.randomness import content_key, integers, normal
+from retrac_plugin.randomness import content_key, normal, uniforms
 
 
 def test_noise_depends_on_the_key_alone():
@@ -28,10 +28,11 @@ def test_different_keys_give_independent_standard_normal_noise():
     assert np.abs(correlation).max() < 0.1
 
 
-def test_integers_are_uniform():
-    drawn = integers([(1, k) for k in range(3000)], 2, 10)
-    assert drawn.dtype == torch.int64
-    counts = torch.bincount(drawn.flatten(), minlength=10)
+def test_uniforms_are_uniform():
+    drawn = uniforms([(1, k) for k in range(3000)], 2)
+    assert drawn.dtype == torch.float64
+    assert 0 <= drawn.min() <= drawn.max() < 1
+    counts = torch.bincount((drawn * 10).long().flatten(), minlength=10)
     assert len(counts) == 10
     chi_square = ((counts - 600) ** 2 / 600).sum()
     assert chi_square < 28  # 0.1% point with 9 degrees of freedom

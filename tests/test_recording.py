@@ -11,7 +11,7 @@ from retrac_plugin.errors import InputError, TraceError
 from retrac_plugin.examples import ExampleSource
 from retrac_plugin.gradients.vmapped import VmapEngine
 from retrac_plugin.passes import CheckpointPass
-from retrac_plugin.run import read_checkpoints
+from retrac_plugin.run import checkpoint_folders, find_trace, step_sizes_of_trace
 from retrac_plugin.trace import TRACE_FILE
 from tests.small import small_case
 
@@ -93,19 +93,20 @@ def test_the_replayed_loss_is_the_training_loss(training):
 
 def test_step_sizes_are_learning_rate_times_visits(training):
     _, directory, _, _ = training
-    checkpoints, trace = read_checkpoints(directory)
-    assert [checkpoint.step for checkpoint in checkpoints] == [3, 6, 9]
+    folders = checkpoint_folders(directory)
+    assert list(folders) == [3, 6, 9]
     rates = [0.1 / (1 + step) for step in range(9)]
-    for k, checkpoint in enumerate(checkpoints):
+    step_sizes = step_sizes_of_trace(find_trace(folders), list(folders))
+    for k, step_size in enumerate(step_sizes):
         expected = 3 * rates[3 * k] + 3 * rates[3 * k + 1] + 2 * rates[3 * k + 2]
-        assert checkpoint.step_size == pytest.approx(expected / 8)
-    assert trace is not None
+        assert step_size == pytest.approx(expected / 8)
 
 
 def test_recorded_draws_refuse_another_dataset(training):
     case, directory, _, _ = training
     trace = retrac.read_trace(directory)
-    checkpoints, _ = read_checkpoints(directory)
+    folders = checkpoint_folders(directory)
+    checkpoints = [retrac.Checkpoint(folder, 1.0, step) for step, folder in folders.items()]
     attributor = retrac.DiffusionTracIn(
         case.model, checkpoints, train_draws=retrac.Recorded(trace), query_draws=retrac.Strided(2)
     )
@@ -116,6 +117,14 @@ def test_recorded_draws_refuse_another_dataset(training):
     changed = [*case.train[:5], case.train[5] + 0.01, *case.train[6:]]
     with pytest.raises(TraceError, match="sample 5 is not the one"):
         attributor.attribute(changed, case.queries)
+
+
+def test_recorded_draws_need_the_checkpoints_steps(training):
+    case, directory, _, _ = training
+    unnumbered = retrac.Checkpoint(case.network.state_dict(), 0.1)
+    recorded = retrac.Recorded(retrac.read_trace(directory))
+    with pytest.raises(InputError, match="checkpoint's training step, and one of these has none"):
+        retrac.DiffusionTracIn(case.model, [unnumbered], train_draws=recorded)
 
 
 def test_a_sample_without_a_visit_is_named(training):

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from retrac_plugin.extras import requires
-from retrac_plugin.hookspecs import CommandEntry, WrappedModel, hookimpl
+from retrac_plugin.hookspecs import (
+    CommandEntry,
+    RunRequest,
+    TaskEntry,
+    WrappedModel,
+    hookimpl,
+)
 
 if TYPE_CHECKING:
     from retrac_plugin.run import Run
@@ -40,16 +45,33 @@ def retrac_register_commands() -> Iterable[CommandEntry]:
 
 
 @hookimpl
-def retrac_read_run(directory: Path, loss: str) -> Run | None:
-    """Training runs as the diffusers example scripts and ``save_pretrained`` leave them."""
-    from retrac_adapters.layout import find_configs
+def retrac_register_tasks() -> Iterable[TaskEntry]:
+    """Tasks whose models are of diffusers."""
+    yield TaskEntry(
+        "digits",
+        "512 of scikit-learn's digits and photo patches; the ground truth is shipped",
+        _load_digits,
+        needs=("diffusers", "sklearn"),
+    )
 
-    configs = find_configs(directory)
-    if configs is None:
+
+@hookimpl
+def retrac_read_run(request: RunRequest) -> Run | None:
+    """Training runs as the diffusers example scripts and ``save_pretrained`` leave them."""
+    from retrac_adapters.layout import find_layout
+
+    layout = find_layout(request.directory)
+    if layout is None:
         return None
-    with requires(f"reading the run {str(directory)!r}", "diffusers"):
+    with requires(f"reading the run {str(request.directory)!r}", "diffusers"):
         from retrac_adapters.runs import read_run
-    return read_run(directory, configs, loss)
+    return read_run(request, layout)
+
+
+def _load_digits() -> Any:
+    with requires("the digits task", "demo"):
+        from retrac_adapters.digits.task import DIGITS
+    return DIGITS
 
 
 def _load_demo() -> Any:

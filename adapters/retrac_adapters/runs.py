@@ -2,40 +2,88 @@
 
 from __future__ import annotations
 
-import json
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-import diffusers
-from diffusers import ModelMixin, SchedulerMixin
 
 import retrac_plugin
-from retrac_adapters.layout import Configs
+from retrac_adapters.arguments import Arguments, read_arguments
+from retrac_adapters.layout import Layout, find_base
+from retrac_adapters.lora import find_part, read_as_adapter
+from retrac_adapters.networks import build_network, build_scheduler
+from retrac_adapters.objective import read_objective
+from retrac_adapters.optimizers import read_optimizer
+from retrac_adapters.series import describe_series, weight_files
+from retrac_adapters.training_state import read_step_sizes
+from retrac_plugin.checkpoints import Checkpoint
+from retrac_plugin.diffusion import DiffusionModel
 from retrac_plugin.errors import InputError
-from retrac_plugin.run import Run, read_checkpoints
+from retrac_plugin.findings import Finding
+from retrac_plugin.hookspecs import RunRequest
+from retrac_plugin.run import (
+    Run,
+    checkpoint_folders,
+    describe_trace,
+    find_trace,
+    step_sizes_of_trace,
+)
+from retrac_plugin.weight_files import read_weights
 
 
-def read_run(directory: Path, configs: Configs, loss: str) -> Run:
-    """Read a run; its network is in evaluation mode and holds random weights, not a checkpoint's.
+def read_run(request: RunRequest, layout: Layout) -> Run:
+    """Read a run; its network is in evaluation mode and holds no checkpoint's weights.
 
     Raises:
-        InputError: If a configuration names no model or scheduler of diffusers.
-        CheckpointError: If there is no checkpoint.
+        InputError: If a configuration names no model or scheduler of diffusers, or the model that
+            the run started from is needed and not known.
+        CheckpointError: If there is no checkpoint, or a file is damaged or unsafe.
         TraceError: If the trace is damaged.
     """
-    network = _build(configs.network, ModelMixin).eval()
-    scheduler = _build(configs.scheduler, SchedulerMixin)
-    checkpoints, trace = read_checkpoints(directory)
-    return Run(retrac_plugin.wrap(network, scheduler, loss), checkpoints, trace)
+    if layout.lora is not None:
+        layout = replace(layout, part=find_part(layout.lora))
+    folders = checkpoint_folders(request.directory)
+    files = weight_files(layout, folders, request.weights)
+    arguments = read_arguments(request.directory, request.arguments)
+    model, findings = _read_model(request, layout, arguments)
+    trace = find_trace(folders)
+    if trace is None:
+        step_sizes, of_steps = read_step_sizes(folders, arguments)
+    else:
+        step_sizes, of_steps = step_sizes_of_trace(trace, list(folders)), []
+    preconditioners, of_optimizer = read_optimizer(
+        folders, request.optimizer, model.network, arguments
+    )
+    read = read_weights if layout.lora is None else read_as_adapter(layout.part)
+    checkpoints = [
+        Checkpoint(file, step_size, step, read, preconditioner)
+        for file, step_size, step, preconditioner in zip(
+            files, step_sizes, folders, preconditioners, strict=True
+        )
+    ]
+    findings += describe_series(layout, folders, request.weights, arguments)
+    findings += [*of_steps, describe_trace(trace), *of_optimizer]
+    return Run(model, checkpoints, trace, findings)
 
 
-def _build(path: Path, kind: type[Any]) -> Any:
-    """Build what a configuration file describes; never runs code that came with the run."""
-    try:
-        config = json.loads(path.read_text())
-        found = getattr(diffusers, config["_class_name"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{str(path)!r} describes no model of diffusers: {error!r}") from error
-    if kind not in getattr(found, "__mro__", ()):
-        raise InputError(f"{str(path)!r}: {config['_class_name']!r} is no {kind.__name__}")
-    return found.from_config(config)
+def _read_model(
+    request: RunRequest, layout: Layout, arguments: Arguments
+) -> tuple[DiffusionModel, list[Finding]]:
+    """Return the model, the request's own where it brings one, and what was found of it."""
+    if request.model is not None:
+        return request.model, list(arguments.findings)
+    base = _find_base(request, arguments)
+    scheduler = build_scheduler(layout, base)
+    network, of_network = build_network(layout, base, arguments)
+    objective = read_objective(scheduler, network, arguments)
+    model = retrac_plugin.wrap(network, objective.scheduler, request.loss, **objective.options)
+    return model, [*arguments.findings, *of_network, *objective.findings]
+
+
+def _find_base(request: RunRequest, arguments: Arguments) -> Path | None:
+    """Return the folder of the model that a run started from, or None where it is not known."""
+    name = request.base or arguments.get("pretrained_model_name_or_path")
+    found = None if name is None else find_base(name)
+    if request.base is not None and found is None:
+        raise InputError(
+            f"base: {str(request.base)!r} is neither a folder nor a model in the Hugging Face cache"
+        )
+    return found

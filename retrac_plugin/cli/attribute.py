@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from retrac_plugin.cli.options import EXISTING, computing, query_draws, run_and_train
+from retrac_plugin.cli.options import EXISTING, computing, query_draws, read, reading, run_and_train
 
 if TYPE_CHECKING:
     from retrac_plugin.scores import Scores
@@ -18,6 +18,7 @@ METHODS = ("diffusion-tracin", "diffusion-retrac")
 
 @click.command()
 @run_and_train
+@reading
 @click.option(
     "--queries",
     type=EXISTING,
@@ -53,6 +54,10 @@ def attribute(
     run: Path,
     train: Path,
     loss: str,
+    weights: str,
+    base: str | None,
+    arguments: tuple[str, ...],
+    optimizer: str,
     queries: Path,
     methods: tuple[str, ...],
     top: int,
@@ -69,12 +74,12 @@ def attribute(
     writes them. Where training was recorded, its timesteps and noise are replayed; else they are
     drawn anew, as training would.
     """
-    from retrac_plugin import Strided, plugins, read_run
+    from retrac_plugin import Strided, plugins
     from retrac_plugin.errors import InputError
     from retrac_plugin.image_files import read_examples
 
     classes = [plugins.get_attributor(name) for name in methods]
-    found = read_run(run, loss)
+    found = read(run, loss, arguments, weights=weights, base=base, optimizer=optimizer)
     click.echo(found.description)
     examples, pictures = read_examples(train), read_examples(queries)
     if top > len(examples):

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib.util import find_spec
 
 import click
 
 from retrac_plugin import plugins
+from retrac_plugin.extras import missing
 from retrac_plugin.hookspecs import AttributorEntry, MetricEntry
 
 
@@ -24,7 +24,7 @@ def list_installed() -> None:
 def _section(title: str, entries: Mapping[str, tuple[AttributorEntry | MetricEntry, str]]) -> None:
     click.echo(title)
     for name, (entry, plugin) in entries.items():
-        missing = [need for need in entry.needs if find_spec(need) is None]
-        lacking = f"; needs {', '.join(missing)}, not installed" if missing else ""
+        absent = missing(entry.needs)
+        lacking = f"; needs {', '.join(absent)}, not installed" if absent else ""
         click.echo(f"  {name:26} {entry.summary} [{plugin}{lacking}]")
     click.echo()

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from retrac_plugin.run import Run
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -32,13 +36,60 @@ run_and_train = _all_of(
     ),
     click.option(
         "--loss",
-        type=click.Choice(["mse", "l1"]),
+        type=click.Choice(["mse", "l1", "huber", "smooth_l1"]),
         default="mse",
         show_default=True,
         help="The loss that the run was trained with.",
     ),
 )
 """``RUN --train PATH --loss NAME``."""
+
+reading = _all_of(
+    click.option(
+        "--weights",
+        type=click.Choice(["raw", "ema"]),
+        default="raw",
+        show_default=True,
+        help="The run's weights as they were trained, or their moving average.",
+    ),
+    click.option(
+        "--base",
+        help="The model that the run fine-tuned: a folder, or its name in the Hugging Face cache.",
+    ),
+    click.option(
+        "--argument",
+        "arguments",
+        multiple=True,
+        metavar="NAME=VALUE",
+        help="An argument of the training script that the run did not keep; may be repeated.",
+    ),
+    click.option(
+        "--optimizer",
+        type=click.Choice(["plain", "adam"]),
+        default="plain",
+        show_default=True,
+        help="Influence by plain gradient steps, or by steps as Adam scaled them.",
+    ),
+)
+"""``--weights KIND --base MODEL --argument NAME=VALUE --optimizer KIND``, which ``read`` takes."""
+
+
+def read(run: Path, loss: str, arguments: tuple[str, ...], **options: Any) -> Run:
+    """Read a run as the options of ``reading`` say."""
+    from retrac_plugin import read_run
+
+    return read_run(run, loss, arguments=dict(map(_parse, arguments)), **options)
+
+
+def _parse(argument: str) -> tuple[str, Any]:
+    name, equals, value = argument.partition("=")
+    if not equals:
+        raise click.BadParameter(f"expected NAME=VALUE, got {argument!r}", param_hint="--argument")
+    try:
+        return name, json.loads(value)
+    except ValueError:  # then it is a word, such as v_prediction
+        return name, value
+
 
 query_draws = _all_of(
     click.option(

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import click
 
-from retrac_plugin.cli.options import computing, query_draws, run_and_train
+from retrac_plugin.cli.options import computing, query_draws, read, reading, run_and_train
 
 
 @click.command()
 @run_and_train
+@reading
 @click.option(
     "--method",
     default="diffusion-retrac",
@@ -38,6 +39,10 @@ def self_influence(
     run: Path,
     train: Path,
     loss: str,
+    weights: str,
+    base: str | None,
+    arguments: tuple[str, ...],
+    optimizer: str,
     method: str,
     top: int,
     timesteps: int,
@@ -54,12 +59,12 @@ def self_influence(
     """
     from safetensors.torch import save_file
 
-    from retrac_plugin import Strided, plugins, read_run
+    from retrac_plugin import Strided, plugins
     from retrac_plugin.files import write_atomically
     from retrac_plugin.image_files import read_examples
 
     attributor_class = plugins.get_attributor(method)
-    found = read_run(run, loss)
+    found = read(run, loss, arguments, weights=weights, base=base, optimizer=optimizer)
     click.echo(found.description)
     examples = read_examples(train)
     attributor = attributor_class(

@@ -33,7 +33,18 @@ FRONTENDS = {
 
 
 def register_with(framework: str) -> None:
-    """See ``retrac_plugin.register_with``; calling it again changes nothing."""
+    """Add our attributors to a framework's own namespace, so that its users import them from there.
+
+    Calling it again changes nothing.
+
+    Args:
+        framework: ``"captum"`` (then ``from captum.influence import DiffusionReTracCP``) or
+            ``"dattri"`` (then ``from dattri.algorithm import DiffusionReTracAttributor``).
+
+    Raises:
+        PluginError: If the framework is another one.
+        MissingDependencyError: If the framework is not installed.
+    """
     if framework not in FRONTENDS:
         raise PluginError(
             f"unknown framework {framework!r}: expected one of {', '.join(FRONTENDS)}"

@@ -3,7 +3,7 @@
 Every metric is a function ``(values [query, train], evidence) -> float``. Where there is a base
 rate (class agreement, minority share, tracing), scores that are all equal get it:
 ``metric(torch.zeros_like(values), evidence)``. Of specificity, generally influential samples and
-hubness they get the worst value, and of norm bias none.
+hubness they get the worst value, of the comparisons with retraining 0, and of norm bias none.
 """
 
 from __future__ import annotations
@@ -101,6 +101,20 @@ ENTRIES: tuple[MetricEntry, ...] = (
         "tracing-mrr",
         "mean of 1 / the rank at which it finds itself",
         _lazily("tracing", "mean_reciprocal_rank"),
+    ),
+    MetricEntry(
+        "lds",
+        "rank correlation of summed scores with retraining on random subsets, mean over queries",
+        _lazily("lds", "lds"),
+        source="Park et al., ICML 2023",
+        needs=("scipy",),
+    ),
+    MetricEntry(
+        "leave-one-out",
+        "rank correlation of scores with retraining without one image, mean over queries",
+        _lazily("leave_one_out", "leave_one_out"),
+        source="Koh and Liang, ICML 2017",
+        needs=("scipy",),
     ),
 )
 """What the core registers."""

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from retrac_plugin.errors import InputError
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+_OF_QUERIES = (
+    "query_labels",
+    "query_is_minority",
+    "query_train_index",
+    "subset_losses",
+    "left_out_losses",
+)
+"""Fields whose last dimension is the query."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,6 +31,11 @@ class Evidence:
         query_is_minority: True for queries of that minority, ``[query]``.
         gradient_norms: Norm of each training gradient, ``[checkpoint, train]``.
         query_train_index: Which training sample each query is, ``[query]``, integers.
+        subsets: Subsets of the training set that models were retrained on, ``[subset, train]``.
+        subset_losses: The retrained models' losses of the queries, ``[seed, subset, query]``; NaN
+            where a subset was not retrained with a seed.
+        left_out: Training samples that models were retrained without, one each, ``[sample]``.
+        left_out_losses: Those models' losses of the queries, ``[seed, sample, query]``.
     """
 
     train_labels: Tensor | None = None
@@ -30,6 +44,19 @@ class Evidence:
     query_is_minority: Tensor | None = None
     gradient_norms: Tensor | None = None
     query_train_index: Tensor | None = None
+    subsets: Tensor | None = None
+    subset_losses: Tensor | None = None
+    left_out: Tensor | None = None
+    left_out_losses: Tensor | None = None
+
+    def of_queries(self, positions: Tensor) -> Evidence:
+        """Return what is known of some of the queries, in the order of their positions."""
+        chosen = {
+            name: value[..., positions]
+            for name in _OF_QUERIES
+            if (value := getattr(self, name)) is not None
+        }
+        return replace(self, **chosen)
 
     def required(self, field: str, why: str, shape: tuple[int | None, ...]) -> Tensor:
         """Return one field, on the CPU.

@@ -10,6 +10,8 @@ _CAUTIONS = {
     "norm-bias": "0 is unbiased, neither sign is better; it does not say which images matter.",
     "norm-bias-size": "0 is unbiased; an image that truly matters may also have large gradients.",
     "tracing-hit": "A copy is the easiest influence to find; generated images have no such answer.",
+    "lds": "The noise of retraining bounds it from above: read it beside the ceiling.",
+    "leave-one-out": "One image's effect is soon smaller than that of the training's own noise.",
     "tracing-mrr": "A copy is the easiest influence to find; generated images have no such answer.",
 }
 

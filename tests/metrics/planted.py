@@ -20,6 +20,10 @@ def evidence(seed=1):
         query_is_minority=torch.arange(QUERIES) == 2,
         gradient_norms=torch.rand(3, TRAIN, generator=generator) + 0.1,
         query_train_index=torch.randperm(TRAIN, generator=generator)[:QUERIES],
+        subsets=torch.rand(12, TRAIN, generator=generator) < 0.5,
+        subset_losses=torch.rand(2, 12, QUERIES, generator=generator),
+        left_out=torch.randperm(TRAIN, generator=generator)[:9],
+        left_out_losses=torch.rand(2, 9, QUERIES, generator=generator),
     )
 
 
@@ -32,6 +36,10 @@ def permuted(known, order):
         query_is_minority=known.query_is_minority,
         gradient_norms=known.gradient_norms[:, order],
         query_train_index=order.argsort()[known.query_train_index],
+        subsets=known.subsets[:, order],
+        subset_losses=known.subset_losses,
+        left_out=order.argsort()[known.left_out],
+        left_out_losses=known.left_out_losses,
     )
 
 

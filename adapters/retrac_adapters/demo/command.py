@@ -31,7 +31,7 @@ def demo(out: Path, recipe: str, seed: int) -> None:
 
     Trains a U-Net on scikit-learn's 1,797 digits and a planted minority of 75 photo patches,
     recording every timestep; generates 16 pictures; attributes them with Diffusion-TracIn and
-    Diffusion-ReTrac; writes a page. Two minutes on one CPU core; a second call trains nothing.
+    Diffusion-ReTrac; writes a page. Three minutes on one CPU core; a second call trains nothing.
     """
     with requires("retrac demo", "demo"):
         from retrac_adapters.demo.pipeline import run_demo

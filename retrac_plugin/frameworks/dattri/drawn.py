@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from retrac_plugin.diffusion import DiffusionModel
 from retrac_plugin.draws import Draw, Draws, Request, draw_within
 from retrac_plugin.errors import InputError
 from retrac_plugin.examples import as_fields
@@ -31,7 +32,7 @@ class DrawnExamples(Dataset[tuple[Tensor, ...]]):
         examples: The examples, a map-style dataset or a list.
         draws: Which timesteps and noise they get.
         side: ``"train"`` or ``"query"``.
-        num_timesteps: Of the schedule.
+        model: Whose schedule and objective decide what is drawn.
         steps: The training step of each checkpoint, by its position in the series.
         conditions: Names of the examples' fields besides ``sample``.
     """
@@ -41,14 +42,14 @@ class DrawnExamples(Dataset[tuple[Tensor, ...]]):
         examples: Any,
         draws: Draws,
         side: str,
-        num_timesteps: int,
+        model: DiffusionModel,
         steps: Mapping[int, int],
         conditions: tuple[str, ...],
     ) -> None:
         if side not in SIDES:
             raise InputError(f"side: expected one of {', '.join(SIDES)}, got {side!r}")
         self.examples, self.draws, self.side = examples, draws, side
-        self.num_timesteps, self.steps, self.conditions = num_timesteps, steps, conditions
+        self.model, self.steps, self.conditions = model, steps, conditions
 
     def __len__(self) -> int:
         return len(self.examples)
@@ -89,7 +90,7 @@ class DrawnExamples(Dataset[tuple[Tensor, ...]]):
             self.examples,
             self.draws,
             self.side,
-            self.num_timesteps,
+            self.model,
             {last: self.steps[last]},
             self.conditions,
         )
@@ -103,7 +104,9 @@ class DrawnExamples(Dataset[tuple[Tensor, ...]]):
             len(self),
             checkpoint,
             self.steps[checkpoint],
-            self.num_timesteps,
+            self.model.schedule.num_timesteps,
+            self.model.timestep_distribution,
+            self.model.noise_offset,
         )
         return draw_within(self.draws, request)
 

@@ -73,16 +73,17 @@ def keep(
     source = ExampleSource(examples, "train")
     features: list[Tensor] = []
     norms: list[Tensor] = []
-    for at in core.passes(len(source)):
-        if project is None:
-            count = len(source) * len(core.checkpoints)
-            _check_size(count, at.engine.width, at.dtype.itemsize, limit)
-        parts = [
-            (gradients if project is None else project(gradients, at.position), lengths)
-            for gradients, lengths in at.train_gradients(source, core.train_draws)
-        ]
-        features.append(torch.cat([part for part, _ in parts]))
-        norms.append(torch.cat([lengths for _, lengths in parts]))
+    with core.bar(len(source)) as bar:
+        for at in core.passes(bar):
+            if project is None:
+                count = len(source) * len(core.checkpoints)
+                _check_size(count, at.engine.width, at.dtype.itemsize, limit)
+            parts = [
+                (gradients if project is None else project(gradients, at.position), lengths)
+                for gradients, lengths in at.train_gradients(source, core.train_draws)
+            ]
+            features.append(torch.cat([part for part, _ in parts]))
+            norms.append(torch.cat([lengths for _, lengths in parts]))
     keys = [key for block in source.blocks(size=256) for key in block.keys]
     found = {i: (row, key) for row, (i, key) in enumerate(zip(source.ids, keys, strict=True))}
     return TrainFeatures(features, norms, found, core.train_draws)
@@ -110,12 +111,15 @@ def score(
     source = ExampleSource(queries, "queries")
     rescale = core.method.rescale
     parts = []
-    for at in core.passes(len(source)):
-        gradients = at.query_gradients(source, core.query_draws, [rescale])[0]
-        vectors = gradients if project is None else project(gradients, at.position)
-        products = vectors @ kept.features[at.position][rows].T
-        factors = core.checkpoints[at.position].step_size * rescale(kept.norms[at.position][rows])
-        parts.append((products * factors).to(torch.promote_types(products.dtype, torch.float32)))
+    with core.bar(len(source)) as bar:
+        for at in core.passes(bar):
+            gradients = at.query_gradients(source, core.query_draws, [rescale])[0]
+            vectors = gradients if project is None else project(gradients, at.position)
+            products = vectors @ kept.features[at.position][rows].T
+            factors = at.checkpoint.step_size * rescale(kept.norms[at.position][rows])
+            parts.append(
+                (products * factors).to(torch.promote_types(products.dtype, torch.float32))
+            )
     return torch.stack(parts).sum(0)
 
 

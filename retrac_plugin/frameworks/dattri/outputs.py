@@ -12,14 +12,11 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from retrac_plugin.diffusion import (
-    DiffusionModel,
-    ElementLoss,
-    NoiseSchedule,
-    TimestepWeight,
-    squared_error,
-)
+from retrac_plugin.diffusion import DiffusionModel
 from retrac_plugin.errors import InputError
+from retrac_plugin.losses import ElementLoss, squared_error
+from retrac_plugin.schedules import NoiseSchedule
+from retrac_plugin.weightings import TimestepWeight
 
 Output = str | ElementLoss
 """A key of ``OUTPUTS``, or ``(prediction, target) -> numbers``, averaged over each sample."""

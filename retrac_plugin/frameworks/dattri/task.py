@@ -14,14 +14,15 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from retrac_plugin.checkpoints import Checkpoint, check_checkpoints, load_into
-from retrac_plugin.diffusion import DiffusionModel, Loss, check_deterministic
+from retrac_plugin.diffusion import DiffusionModel, check_deterministic
 from retrac_plugin.draws import Draws
 from retrac_plugin.errors import InputError
 from retrac_plugin.examples import as_fields
 from retrac_plugin.frameworks.dattri.drawn import SIDES, DrawnExamples
 from retrac_plugin.frameworks.dattri.outputs import Output, with_output
 from retrac_plugin.frameworks.dattri.rows import as_rows
-from retrac_plugin.plugins import wrap
+from retrac_plugin.losses import Loss
+from retrac_plugin.wrapping import wrap
 
 Weights = Checkpoint | Mapping[str, Tensor] | str | Path
 OutputFunction = Callable[[Mapping[str, Tensor], Sequence[Tensor]], Tensor]
@@ -95,9 +96,7 @@ class DiffusionAttributionTask(AttributionTask):  # type: ignore[misc]  # dattri
             position: position if checkpoint.step is None else checkpoint.step
             for position, checkpoint in enumerate(self.get_checkpoints())
         }
-        return DrawnExamples(
-            examples, draws, side, self.diffusion.schedule.num_timesteps, steps, self.conditions
-        )
+        return DrawnExamples(examples, draws, side, self.diffusion, steps, self.conditions)
 
     def _load(self, network: nn.Module, checkpoint: Checkpoint) -> nn.Module:
         """Load a checkpoint as the core does: checked, and never unpickled."""

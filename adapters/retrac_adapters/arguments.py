@@ -1,0 +1,108 @@
+"""The arguments that a training script was called with, as its tracker kept them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from retrac_plugin.errors import InputError
+from retrac_plugin.findings import CONTRADICTION, FOUND, NOT_RECORDED, Finding
+
+FILE = "hparams.yml"
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """A training script's arguments.
+
+    Attributes:
+        values: By name; stated ones overrule recorded ones.
+        script: What the script calls itself to its tracker, such as ``"text2image-fine-tune"``.
+        findings: Where they come from, and whether they agree.
+    """
+
+    values: Mapping[str, Any]
+    script: str | None
+    findings: tuple[Finding, ...]
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return an argument, or the default where it is not known or None."""
+        value = self.values.get(name)
+        return default if value is None else value
+
+
+def read_arguments(directory: Path, stated: Mapping[str, Any]) -> Arguments:
+    """Read the arguments of a run; those of its last start where it was resumed.
+
+    accelerate's TensorBoard tracker writes ``logs/PROJECT/TIME/hparams.yml`` for the scripts that
+    give it their arguments; ``train_unconditional.py`` does not.
+
+    Raises:
+        InputError: If a file is no plain mapping.
+    """
+    files = sorted(directory.glob(f"*/*/*/{FILE}"), key=lambda path: path.parent.name)
+    recorded = [_read(path) for path in files]
+    latest = recorded[-1] if recorded else {}
+    findings = [_origin(files, stated)]
+    findings += [
+        Finding(
+            CONTRADICTION,
+            f"argument {name}",
+            f"was {earlier.get(name)!r} before the run was resumed and {latest.get(name)!r} after; "
+            "the latter is taken for the whole run",
+        )
+        for name in sorted(latest)
+        for earlier in recorded[:-1]
+        if name in earlier and earlier[name] != latest[name] and name not in _OF_THE_START
+    ]
+    findings += [
+        Finding(
+            CONTRADICTION,
+            f"argument {name}",
+            f"was stated as {value!r} and recorded as {latest[name]!r}; the statement is followed",
+        )
+        for name, value in stated.items()
+        if name in latest and latest[name] != value
+    ]
+    return Arguments({**latest, **stated}, _script(directory, files, stated), tuple(findings))
+
+
+_OF_THE_START = {"resume_from_checkpoint", "output_dir", "logging_dir", "local_rank"}
+"""What may differ between the starts of one run."""
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(f"cannot read the arguments in {str(path)!r}: {error}") from error
+    if not isinstance(values, dict):
+        raise InputError(f"{str(path)!r} holds no arguments: expected a mapping, got {values!r}")
+    return {str(name): value for name, value in values.items()}
+
+
+def _origin(files: list[Path], stated: Mapping[str, Any]) -> Finding:
+    if files:
+        return Finding(FOUND, "arguments", f"of the training script, in {str(files[-1])!r}")
+    if stated:
+        return Finding(FOUND, "arguments", f"as stated: {', '.join(sorted(stated))}")
+    return Finding(
+        NOT_RECORDED,
+        "arguments",
+        "of the training script (no hparams.yml), so no weighting of the loss, no noise offset and "
+        "uniform timesteps are assumed; pass arguments={...} for those that were used",
+    )
+
+
+def _script(directory: Path, files: list[Path], stated: Mapping[str, Any]) -> str | None:
+    """Return the tracker's project, which names the script; its folder is there without a file."""
+    if "script" in stated:
+        return str(stated["script"])
+    if files:
+        return files[-1].parent.parent.name
+    projects = [path.name for path in directory.glob("logs/*") if path.is_dir()]
+    return projects[0] if len(projects) == 1 else None

@@ -1,0 +1,46 @@
+"""Proponents and opponents side by side, a row a method."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from torch import Tensor
+
+from retrac_plugin.benchmarks.figures.style import COLOURS
+from retrac_plugin.benchmarks.scoring import Outcome
+from retrac_plugin.benchmarks.task import Queries, Task
+from retrac_plugin.report import Method, Report, draw_grid
+from retrac_plugin.scores import Scores
+
+MOST_QUERIES = 3
+SKIPPED = "random"
+
+
+def draw_proponents(task: Task, outcomes: Sequence[Outcome], path: Path) -> Path | None:
+    """Draw the first reported queries, of the second kind if there is one; None if no images."""
+    followed = [o for o in outcomes if o.scores and o.method in COLOURS and o.method != SKIPPED]
+    kind = task.queries[min(1, len(task.queries) - 1)]
+    if not followed or not isinstance(kind.examples, Tensor) or not isinstance(task.train, Tensor):
+        return None
+    shown = slice(kind.held_back, kind.held_back + MOST_QUERIES)
+    labels = kind.evidence.train_labels, kind.evidence.query_labels
+    report = Report(
+        title=task.name,
+        lead="",
+        train_images=task.train,
+        query_images=kind.examples[shown],
+        methods=[Method(o.method, _rows(o, kind, shown)) for o in followed],
+        train_labels=_names(labels[0]),
+        query_labels=_names(None if labels[1] is None else labels[1][shown]),
+        train_is_minority=kind.evidence.train_is_minority,
+    )
+    return draw_grid(report, path)
+
+
+def _rows(outcome: Outcome, kind: Queries, shown: slice) -> Scores:
+    return Scores(outcome.scores[kind.name].values[shown])
+
+
+def _names(labels: Tensor | None) -> list[str]:
+    return [] if labels is None else [str(label) for label in labels.tolist()]

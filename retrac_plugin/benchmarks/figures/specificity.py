@@ -1,0 +1,47 @@
+"""Specificity at every length of the top lists."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from retrac_plugin.benchmarks.figures.style import COLOURS, INK, OTHER, colour, new_figure, save
+from retrac_plugin.benchmarks.scoring import Outcome
+from retrac_plugin.benchmarks.task import Task
+from retrac_plugin.metrics import Evidence
+from retrac_plugin.metrics.specificity import specificity
+
+LENGTHS = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100)
+
+
+def draw_specificity(task: Task, outcomes: Sequence[Outcome], path: Path) -> Path | None:
+    """Draw one panel a kind of query; None where no method that is followed has scores."""
+    followed = [o for o in outcomes if o.scores and o.method in COLOURS]
+    if not followed:
+        return None
+    figure, panels = new_figure(3.3 * len(task.queries), 3.6, len(task.queries))
+    for axes, kind in zip(panels, task.queries, strict=True):
+        curves = {o.method: o.scores[kind.name].values[kind.held_back :] for o in followed}
+        _panel(axes, curves)
+        axes.set_title(f"{kind.name} queries", fontsize=10, color=INK)
+        axes.set_xlabel("K", fontsize=9, color=INK)
+    panels[0].set_ylabel("different images in all top K together", fontsize=9, color=INK)
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=8, frameon=False)
+    return save(figure, path)
+
+
+def _panel(axes: Any, curves: dict[str, Tensor]) -> None:
+    queries, train = next(iter(curves.values())).shape
+    lengths = [k for k in LENGTHS if k <= train]
+    most = [min(1.0, train / (queries * k)) for k in lengths]
+    axes.plot(lengths, most, color=OTHER, linestyle=":", label="most there can be")
+    for method, values in curves.items():
+        shares = [specificity(values, Evidence(), k) for k in lengths]
+        stroke = "--" if method == "random" else "-"
+        axes.plot(lengths, shares, stroke, color=colour(method), linewidth=1.5, label=method)
+    axes.set(xscale="log", ylim=(0, 1.03))
+    axes.set_xticks((1, 10, 100), ("1", "10", "100"))

@@ -1,0 +1,98 @@
+"""A benchmark from task to files."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from retrac_plugin import plugins
+from retrac_plugin.benchmarks.figures import draw_figures
+from retrac_plugin.benchmarks.rows import measure
+from retrac_plugin.benchmarks.scoring import Tell, score_methods
+from retrac_plugin.benchmarks.tables import write_csv, write_json, write_markdown
+from retrac_plugin.benchmarks.task import Task, TaskSource
+from retrac_plugin.errors import PluginError
+
+PACKAGES = ("retrac-plugin", "torch", "numpy", "scipy", "diffusers", "captum", "dattri")
+
+
+def run(
+    source: TaskSource,
+    methods: Sequence[str],
+    metrics: Sequence[str],
+    out: Path,
+    seed: int,
+    tell: Tell,
+) -> list[Path]:
+    """Prepare a task, score and measure every method, and write everything below ``out``.
+
+    Args:
+        source: The task.
+        methods: Names of attributors.
+        metrics: Names of metrics.
+        out: A folder; what takes long is kept in its ``work`` folder.
+        seed: Of the bootstrap intervals.
+        tell: Says what is going on.
+
+    Returns:
+        What was written.
+
+    Raises:
+        PluginError: If a method or a metric is unknown.
+        RetracError: If the task cannot be prepared.
+    """
+    entries = [_entry(name) for name in metrics]
+    for name in methods:
+        if name not in plugins.attributors():
+            plugins.get_attributor(name)  # says which there are
+    start = time.perf_counter()
+    task = source.prepare(out / "work")
+    prepared = time.perf_counter() - start
+    outcomes = score_methods(task, methods, tell)
+    for outcome in outcomes:
+        for queries, scores in outcome.scores.items():
+            scores.save(out / "work" / "scores" / f"{outcome.method}-{queries}.safetensors")
+    tell("measuring")
+    rows = measure(task, outcomes, entries, seed)
+    seconds = {"preparing": prepared, "everything": time.perf_counter() - start}
+    files = {name: out / name for name in ("rows.csv", "rows.json", "table.md")}
+    write_csv(rows, files["rows.csv"])
+    write_json(rows, _about(task, seed, seconds), files["rows.json"])
+    write_markdown(rows, files["table.md"])
+    return [*files.values(), *draw_figures(task, outcomes, rows, out)]
+
+
+def _entry(name: str) -> Any:
+    if name not in plugins.metrics():
+        raise PluginError(f"unknown metric {name!r}: installed are {', '.join(plugins.metrics())}")
+    return plugins.metrics()[name][0]
+
+
+def _about(task: Task, seed: int, seconds: dict[str, float]) -> dict[str, Any]:
+    queries = {
+        kind.name: {"all": len(kind.examples), "held back": kind.held_back} for kind in task.queries
+    }
+    versions = {}
+    for name in PACKAGES:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return {
+        "task": task.name,
+        **task.about,
+        "queries": queries,
+        "batch size": task.batch_size,
+        "seed of the intervals": seed,
+        "seconds": {name: round(spent, 1) for name, spent in seconds.items()},
+        "threads": torch.get_num_threads(),
+        "processor": platform.processor() or platform.machine(),
+        "python": platform.python_version(),
+        "versions": versions,
+    }

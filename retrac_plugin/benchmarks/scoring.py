@@ -1,0 +1,177 @@
+"""Scores of every method on a task, and what they cost."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import fmean
+from typing import Any
+
+import torch
+
+from retrac_plugin.attributors import DiffusionAttributor
+from retrac_plugin.benchmarks.candidates import Candidate, candidates
+from retrac_plugin.benchmarks.memory import PeakMemory
+from retrac_plugin.benchmarks.task import Queries, Task
+from retrac_plugin.examples import Examples, ExampleSource
+from retrac_plugin.metrics.lds import lds
+from retrac_plugin.scores import Scores
+
+Tell = Callable[[str], object]
+"""Says what is going on."""
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What came of one method.
+
+    Attributes:
+        method: Its registered name.
+        scores: ``[query, train]`` by kind of query, of all queries; empty if it failed.
+        reason: Why it failed.
+        options: Hyper-parameters that were chosen.
+        seconds: What it would have taken alone, the choice included.
+        passes: Samples led forward and backward through the network; None where unknown.
+        peak_bytes: The process's peak memory while it, and what shares with it, was computed.
+    """
+
+    method: str
+    scores: Mapping[str, Scores] = field(default_factory=dict)
+    reason: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    seconds: float | None = None
+    passes: int | None = None
+    peak_bytes: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class _Scored:
+    candidate: Candidate
+    scores: Scores
+    seconds: float
+    peak_bytes: int | None
+
+
+def score_methods(task: Task, methods: Iterable[str], tell: Tell) -> list[Outcome]:
+    """Score every method; one that fails gives an outcome with its reason.
+
+    Methods that can share gradients do. Hyper-parameters are chosen by the LDS of the queries that
+    are held back for that.
+    """
+    failed: dict[str, str] = {}
+    ready: list[Candidate] = []
+    choose = any(_has_truth(kind) and kind.held_back for kind in task.queries)
+    for method in methods:
+        try:
+            ready += candidates(task, method, choose)
+        except Exception as error:  # a third party's constructor may raise anything
+            failed[method] = _one_line(error)
+    scored: dict[str, list[_Scored]] = {}
+    for group in _groups(ready):
+        tell(f"scoring {', '.join(dict.fromkeys(candidate.method for candidate in group))}")
+        for one in _score(task, group, failed):
+            scored.setdefault(one.candidate.method, []).append(one)
+    return [
+        _outcome(task, scored[method]) if method in scored else Outcome(method, reason=reason)
+        for method in methods
+        if (reason := failed.get(method, "")) or method in scored
+    ]
+
+
+def all_queries(task: Task) -> Examples:
+    """Return the queries of all kinds, one after the other."""
+    return [query for kind in task.queries for query in kind.examples]
+
+
+def rows_of(task: Task) -> dict[str, slice]:
+    """Return where the queries of each kind lie among ``all_queries``."""
+    slices, start = {}, 0
+    for kind in task.queries:
+        slices[kind.name] = slice(start, start + len(kind.examples))
+        start += len(kind.examples)
+    return slices
+
+
+def _groups(ready: Sequence[Candidate]) -> list[list[Candidate]]:
+    shared: dict[Any, list[Candidate]] = {}
+    for candidate in ready:
+        shared.setdefault(candidate.together or candidate, []).append(candidate)
+    return list(shared.values())
+
+
+def _score(task: Task, group: list[Candidate], failed: dict[str, str]) -> Iterator[_Scored]:
+    """Yield the scores of a group; if one of it fails, of each of its methods on its own."""
+    together = group[0].together or _one_by_one
+    attributors = [candidate.attributor for candidate in group]
+    start = time.perf_counter()
+    try:
+        with PeakMemory() as peak:
+            found = together(attributors, task.train, all_queries(task))
+    except Exception as error:  # a third party's method may raise anything
+        methods = list(dict.fromkeys(candidate.method for candidate in group))
+        if len(methods) == 1:
+            failed[methods[0]] = _one_line(error)
+            return
+        for method in methods:
+            yield from _score(task, [c for c in group if c.method == method], failed)
+        return
+    seconds = time.perf_counter() - start
+    for candidate, scores in zip(group, found, strict=True):
+        yield _Scored(candidate, scores, scores.about.get("seconds", seconds), peak.bytes)
+
+
+def _one_by_one(attributors: Sequence[Any], train: Examples, queries: Examples) -> list[Scores]:
+    return [attributor.attribute(train, queries) for attributor in attributors]
+
+
+def _outcome(task: Task, scored: list[_Scored]) -> Outcome:
+    best = scored[0] if len(scored) == 1 else max(scored, key=lambda one: _quality(task, one))
+    others = (one.scores.about.get("scoring_seconds", 0.0) for one in scored if one is not best)
+    return Outcome(
+        best.candidate.method,
+        {
+            name: Scores(best.scores.values[rows], best.scores.gradient_norms, best.scores.about)
+            for name, rows in rows_of(task).items()
+        },
+        options=best.candidate.options,
+        seconds=best.seconds + sum(others),
+        passes=_passes(task, best),
+        peak_bytes=best.peak_bytes,
+    )
+
+
+def _quality(task: Task, scored: _Scored) -> float:
+    """Return the mean LDS of the queries that are held back."""
+    found = []
+    for kind in task.queries:
+        if kind.held_back and _has_truth(kind):
+            start = rows_of(task)[kind.name].start
+            values = scored.scores.values[start : start + kind.held_back]
+            known = kind.evidence.of_queries(torch.arange(kind.held_back))
+            found.append(lds(values, known))
+    return fmean(found)
+
+
+def _has_truth(kind: Queries) -> bool:
+    return kind.evidence.subset_losses is not None
+
+
+def _passes(task: Task, scored: _Scored) -> int | None:
+    known: int | None = scored.scores.about.get("passes")
+    if known is not None or not isinstance(scored.candidate.attributor, DiffusionAttributor):
+        return known
+    sides = (
+        (ExampleSource(task.train, "train"), task.train_draws),
+        (ExampleSource(all_queries(task), "queries"), task.query_draws),
+    )
+    each = (len(source) * _product(*draws.per_sample()) for source, draws in sides)
+    return len(task.checkpoints) * sum(each)
+
+
+def _product(timesteps_each: int, noise_each: int) -> int:
+    return timesteps_each * noise_each
+
+
+def _one_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"

@@ -1,0 +1,75 @@
+"""A task: a trained model, its data, queries of which the truth is known, as one value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from retrac_plugin.metrics import Evidence
+
+if TYPE_CHECKING:
+    from retrac_plugin.checkpoints import Checkpoint
+    from retrac_plugin.diffusion import DiffusionModel
+    from retrac_plugin.draws import Draws
+    from retrac_plugin.examples import Examples
+
+
+@dataclass(frozen=True, eq=False)
+class Queries:
+    """Queries of one kind.
+
+    Attributes:
+        name: Of the kind, such as ``"generated"``.
+        examples: The queries.
+        evidence: What is known of them and of the training set.
+        held_back: How many of them, the first ones, serve to choose hyper-parameters alone. They
+            are never reported on.
+    """
+
+    name: str
+    examples: Examples
+    evidence: Evidence
+    held_back: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """What methods are compared on.
+
+    Attributes:
+        name: What users type.
+        model: The diffusion model.
+        checkpoints: Of its training.
+        train: The training set.
+        train_draws: Timesteps and noise of training samples, for methods that ask for them.
+        query_draws: Timesteps and noise of queries, and of either side for other methods.
+        queries: By kind.
+        batch_size: Samples per network pass.
+        about: How it was made, to be written beside the results.
+    """
+
+    name: str
+    model: DiffusionModel
+    checkpoints: Sequence[Checkpoint]
+    train: Examples
+    train_draws: Draws
+    query_draws: Draws
+    queries: tuple[Queries, ...]
+    batch_size: int = 64
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+
+class TaskSource(Protocol):
+    """What a registered task's ``load`` returns."""
+
+    def prepare(self, directory: Path) -> Task:
+        """Return the task; what takes long, such as training, is kept below ``directory``."""
+
+    def regenerate(self, directory: Path) -> Path:
+        """Retrain for the ground truth, going on where a killed run stopped.
+
+        Returns:
+            The file that holds it, below ``directory``.
+        """

@@ -1,0 +1,59 @@
+"""``retrac benchmark``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("task")
+@click.option("--methods", help="Names that `retrac list` shows, with commas. Default: all.")
+@click.option("--metrics", help="Names that `retrac list` shows, with commas. Default: all.")
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("retrac-benchmark"),
+    show_default=True,
+    help="Folder for rows.csv, rows.json, table.md, the figures and, in work/, what is kept.",
+)
+@click.option("--seed", default=0, show_default=True, help="Seed of the bootstrap intervals.")
+@click.option("--threads", type=click.IntRange(1), help="CPU threads. Default: PyTorch's choice.")
+@click.option(
+    "--regenerate",
+    is_flag=True,
+    help="Retrain for the task's ground truth instead; goes on where a killed run stopped.",
+)
+def benchmark(
+    task: str,
+    methods: str | None,
+    metrics: str | None,
+    out: Path,
+    seed: int,
+    threads: int | None,
+    regenerate: bool,
+) -> None:
+    """Compare methods by every metric, with the cost beside it.
+
+    TASK is the name of a task, such as digits: a training set, a model, its checkpoints, and
+    queries of which retraining has shown what they depend on. Each method is scored on all queries;
+    damping is chosen on queries that are not reported; a method that fails gives a row with its
+    reason.
+    """
+    import torch
+
+    from retrac_plugin import plugins
+    from retrac_plugin.benchmarks.running import run
+
+    source = plugins.get_task(task)
+    if threads is not None:
+        torch.set_num_threads(threads)
+    if regenerate:
+        click.echo(f"the ground truth: {source.regenerate(out / 'work')}")
+        return
+    chosen = [name for name in (methods or ",".join(plugins.attributors())).split(",") if name]
+    measures = [name for name in (metrics or ",".join(plugins.metrics())).split(",") if name]
+    written = run(source, chosen, measures, out, seed, click.echo)
+    for path in written:
+        click.echo(f"wrote {path}")

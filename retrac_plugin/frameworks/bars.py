@@ -1,0 +1,51 @@
+"""Progress bars that say what a framework's own would."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from tqdm.auto import tqdm
+
+Bars = Callable[[int], Any]
+"""Makes a bar for so many samples: a context manager with ``update(samples)``."""
+
+
+def one_bar(text: str) -> Bars:
+    """Return what makes a bar called ``text``."""
+    return lambda total: tqdm(desc=text, total=total, unit="sample", disable=False)
+
+
+class NestedBars:
+    """A bar of the checkpoints done and, below it, one of the samples of each.
+
+    Args:
+        checkpoint_text: What the first bar is called.
+        sample_text: What the other ones are called.
+        checkpoints: How many there are.
+        total: Samples of all checkpoints together.
+    """
+
+    def __init__(
+        self, checkpoint_text: str, sample_text: str, checkpoints: int, total: int
+    ) -> None:
+        self.inner_bar, self.samples = one_bar(sample_text), total // checkpoints
+        self.checkpoints = tqdm(desc=checkpoint_text, total=checkpoints, disable=False)
+        self.inner = self.inner_bar(self.samples)
+
+    def __enter__(self) -> NestedBars:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.inner.close()
+        self.checkpoints.close()
+
+    def update(self, samples: int) -> None:
+        """Count so many samples as done."""
+        self.inner.update(samples)
+        if self.inner.n < self.samples:
+            return
+        self.inner.close()
+        self.checkpoints.update()
+        if self.checkpoints.n < self.checkpoints.total:
+            self.inner = self.inner_bar(self.samples)

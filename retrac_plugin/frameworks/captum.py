@@ -1,0 +1,333 @@
+"""Diffusion-TracIn and Diffusion-ReTrac as Captum's own kind of attributor.
+
+Both are real ``TracInCP`` classes. With a diffusion model, the core computes their scores; without
+one they are ``TracInCP`` itself, gradient norms kept or taken away. Either way each checkpoint is
+loaded once per call, and the user's network is left as it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from retrac_plugin.attributors import DiffusionAttributor, DiffusionReTrac, DiffusionTracIn
+from retrac_plugin.checkpoints import Checkpoint
+from retrac_plugin.diffusion import DiffusionModel
+from retrac_plugin.draws import Draws
+from retrac_plugin.embeddings import query_embeddings, root_of_step_size, train_embeddings
+from retrac_plugin.examples import Examples, ExampleSource
+from retrac_plugin.extras import requires
+from retrac_plugin.frameworks import captum_arguments as arguments
+from retrac_plugin.frameworks.bars import Bars, NestedBars, one_bar
+from retrac_plugin.frameworks.batches import as_examples
+from retrac_plugin.frameworks.loading import Load, as_checkpoints, loaded_once
+from retrac_plugin.gradients.engine import EngineFactory
+from retrac_plugin.losses import Loss
+from retrac_plugin.streaming import running_top, score_blocks
+
+with requires("retrac_plugin.frameworks.captum", extra="captum"):
+    from captum.influence import TracInCP
+    from captum.influence._utils.common import (
+        KMostInfluentialResults,
+        _format_inputs_dataset,
+        _load_flexible_state_dict,
+    )
+
+__all__ = ["DiffusionReTracCP", "DiffusionTracInCP"]
+
+
+class RescaledTracInCP(TracInCP):  # type: ignore[misc]  # captum's types are not read
+    """``TracInCP`` that rescales gradients, loads a checkpoint once per call, and restores.
+
+    Gradients of any memory layout will do: ``TracInCP`` itself fails on channels-last ones.
+    """
+
+    core: ClassVar[type[DiffusionAttributor]]
+    """The core's method, which says what becomes of a gradient's norm."""
+
+    checkpoints_load_func: Load
+
+    def influence(
+        self,
+        inputs: Any,
+        k: int | None = None,
+        proponents: bool = True,
+        show_progress: bool = False,
+        aggregate: bool = False,
+    ) -> Tensor | KMostInfluentialResults:
+        """See ``TracInCP.influence``."""
+        with self._loaded_once():
+            return super().influence(inputs, k, proponents, show_progress, aggregate)
+
+    def self_influence(
+        self,
+        inputs: Any = None,
+        show_progress: bool = False,
+        outer_loop_by_checkpoints: bool = False,
+    ) -> Tensor:
+        """See ``TracInCP.self_influence``."""
+        with self._loaded_once():
+            scores: Tensor = super().self_influence(
+                inputs, show_progress, outer_loop_by_checkpoints
+            )
+        return scores
+
+    def compute_intermediate_quantities(
+        self, inputs: Any, aggregate: bool = False, *, test: bool = False
+    ) -> Tensor:
+        """Return vectors whose inner products are scores, see ``DiffusionTracInCP``."""
+        loss_fn, reduction = self.loss_fn, self.reduction_type
+        if test:
+            loss_fn, reduction = self.test_loss_fn, self.test_reduction_type
+        jacobians = self._sum_jacobians if aggregate else self._concat_jacobians
+        batches, columns = _format_inputs_dataset(inputs), []
+        with self._loaded_once():
+            for checkpoint in self.checkpoints:
+                factor = root_of_step_size(self.checkpoints_load_func(self.model, checkpoint))
+                parts = [part.flatten(1) for part in jacobians(batches, loss_fn, reduction)]
+                columns.append(factor * torch.cat(parts, dim=1))
+        return torch.cat(columns, dim=1)
+
+    def _basic_computation_tracincp(
+        self,
+        inputs: tuple[Any, ...],
+        targets: Tensor | None = None,
+        loss_fn: Any = None,
+        reduction_type: str | None = None,
+    ) -> tuple[Tensor, ...]:
+        """Return each parameter's gradients ``[sample, *parameter]``: all scores pass here."""
+        parts = super()._basic_computation_tracincp(inputs, targets, loss_fn, reduction_type)
+        for parameter in self.model.parameters():
+            # Captum leaves these behind, and takes an old batch's for gradients it cannot compute.
+            vars(parameter).pop("sample_grad", None)
+        flat = [part.flatten(1) for part in parts]
+        norms = torch.linalg.vector_norm(
+            torch.stack([torch.linalg.vector_norm(part, dim=1) for part in flat]), dim=0
+        )
+        factors = self.core.method.rescale(norms)[:, None]
+        return tuple((f * factors).view(p.shape) for f, p in zip(flat, parts, strict=True))
+
+    @contextmanager
+    def _loaded_once(self) -> Iterator[None]:
+        load = self.checkpoints_load_func
+        with loaded_once(self.model, load) as self.checkpoints_load_func:
+            try:
+                yield
+            finally:
+                self.checkpoints_load_func = load
+
+
+class DiffusionTracInCP(RescaledTracInCP):
+    """Diffusion-TracIn (Xie et al., TMLR 2024) as a ``captum.influence.TracInCP``.
+
+    Args:
+        model: What ``retrac_plugin.wrap`` returns, or a network with its ``scheduler``; any other
+            network makes this plain ``TracInCP``.
+        train_dataset: A dataset, list, tensor or unshuffled ``DataLoader`` of examples, or a batch.
+        checkpoints: ``retrac_plugin.Checkpoint`` objects, or whatever Captum takes: a folder,
+            paths, what ``checkpoints_load_func`` loads. With a diffusion model lists keep their
+            order.
+        checkpoints_load_func: ``(network, checkpoint) -> learning rate``; not called for
+            ``Checkpoint`` objects. With a diffusion model and no function of your own, files and
+            folders are read as ``Checkpoint(path)``, of step size 1.
+        layers: Names of the modules whose parameters are attributed; default: all trainable ones.
+        loss_fn: As in ``TracInCP``; not with a diffusion model, which has its own ``loss``.
+        batch_size: Samples per network pass, if ``train_dataset`` is no ``DataLoader``.
+        test_loss_fn: As ``loss_fn``.
+        sample_wise_grads_per_batch: As in ``TracInCP``; changes nothing with a diffusion model.
+        scheduler: The noise scheduler that ``model`` was trained with.
+        loss: The loss that ``model`` was trained with.
+        train_draws: See ``retrac_plugin.DiffusionTracIn``, as for the following.
+        query_draws: Timesteps and noise of each query.
+        device: Where to compute; default: where the network is.
+        engine: What computes gradients; default: the core's choice.
+
+    Raises:
+        InputError: If arguments contradict each other or the training set cannot be used.
+    """
+
+    core: ClassVar[type[DiffusionAttributor]] = DiffusionTracIn
+
+    meets_itself: ClassVar[bool] = True
+    """Whether ``self_influence`` takes a sample's train draw on both sides."""
+
+    def __init__(  # noqa: PLR0913, PLR0917  # TracInCP's own arguments, and ours
+        self,
+        model: DiffusionModel | nn.Module,
+        train_dataset: Examples,
+        checkpoints: Any,
+        checkpoints_load_func: Load = _load_flexible_state_dict,
+        layers: list[str] | None = None,
+        loss_fn: Any = None,
+        batch_size: int | None = 1,
+        test_loss_fn: Any = None,
+        sample_wise_grads_per_batch: bool = False,
+        *,
+        scheduler: Any = None,
+        loss: Loss = "mse",
+        train_draws: Draws | None = None,
+        query_draws: Draws | None = None,
+        device: str | torch.device | None = None,
+        engine: EngineFactory | None = None,
+    ) -> None:
+        names = ("train_draws", "query_draws", "device", "engine")
+        values = (train_draws, query_draws, device, engine)
+        ours: dict[str, Any] = {n: v for n, v in zip(names, values, strict=True) if v is not None}
+        diffusion = arguments.diffusion_model(model, scheduler, loss)
+        if diffusion is None:
+            arguments.check_plain(checkpoints, ours)
+        else:
+            arguments.check_no_loss_function(loss_fn=loss_fn, test_loss_fn=test_loss_fn)
+            diffusion = arguments.attributing(diffusion, layers)
+            model, layers = diffusion.network, None
+            train_dataset = as_examples(train_dataset, "train")
+            ExampleSource(train_dataset, "train")  # refuses an empty or shuffled one now
+            checkpoints = arguments.in_given_order(checkpoints)
+        super().__init__(
+            model,
+            train_dataset,
+            arguments.as_captum_takes(checkpoints),
+            checkpoints_load_func,
+            layers,
+            loss_fn,
+            batch_size,
+            test_loss_fn,
+            sample_wise_grads_per_batch,
+        )
+        self.diffusion_model = diffusion
+        if diffusion is not None:
+            ours["batch_size"] = arguments.batch_size_of(self.train_dataloader)
+            self._train = train_dataset
+            self._core: Callable[..., DiffusionAttributor] = partial(self.core, diffusion, **ours)
+
+    def influence(
+        self,
+        inputs: Examples,
+        k: int | None = None,
+        proponents: bool = True,
+        show_progress: bool = False,
+        aggregate: bool = False,
+    ) -> Tensor | KMostInfluentialResults:
+        """Return the influence of training samples on queries: all of it, or the ``k`` extremes.
+
+        Args:
+            inputs: The queries: a batch, a ``DataLoader``, a dataset, a list or a tensor.
+            k: How many training samples per query, at most as many as there are; None for all.
+            proponents: Whether the ``k`` highest are wanted, highest first, or the lowest.
+            show_progress: Show a progress bar.
+            aggregate: Return the influence on all queries together, as one row.
+
+        Returns:
+            Scores ``[query, train]``; with ``k`` a ``KMostInfluentialResults(indices,
+            influence_scores)``, ``[query, k]`` each, and no more scores than that are held.
+
+        Raises:
+            MissingInputsError: If ``inputs`` is None.
+            RetracError: If the data, a checkpoint or a gradient cannot be used.
+        """
+        arguments.check_influence(inputs, k)
+        if self.diffusion_model is None:
+            return super().influence(inputs, k, proponents, show_progress, aggregate)
+        queries, wanted = self._examples(inputs), "proponents" if proponents else "opponents"
+        if k is None:
+            text = "compute influence for training batches"
+            attributor = self._attributor(one_bar(self._text(text)) if show_progress else None)
+            scores = attributor.attribute(self._train, queries).values
+            return scores.sum(0, keepdim=True) if aggregate else scores
+        text = f"perform computation for getting {wanted}. Processing training batches"
+        attributor = self._attributor(one_bar(self._text(text)) if show_progress else None)
+        blocks = score_blocks(attributor, self._train, queries, aggregate)
+        return KMostInfluentialResults(*running_top(blocks, k, largest=proponents))
+
+    def self_influence(
+        self,
+        inputs: Examples = None,
+        show_progress: bool = False,
+        outer_loop_by_checkpoints: bool = False,
+        *,
+        query_draws: Draws | None = None,
+    ) -> Tensor:
+        """Return the influence of samples on themselves, ``[sample]``.
+
+        Args:
+            inputs: The samples; the training set where None.
+            show_progress: Show a progress bar.
+            outer_loop_by_checkpoints: Changes nothing but the bars: a checkpoint is loaded once in
+                either case.
+            query_draws: Timesteps and noise of a sample in its role as a query; with this object's
+                own, the result is the diagonal of ``influence(train)``. Default: for
+                Diffusion-TracIn those of its role as a training sample, so that its gradient meets
+                itself; for Diffusion-ReTrac, where that would be the same number for every sample,
+                this object's own.
+
+        Raises:
+            RetracError: If the data, a checkpoint or a gradient cannot be used.
+        """
+        if self.diffusion_model is None:
+            if query_draws is not None:
+                raise arguments.needs_diffusion("query_draws")
+            return super().self_influence(inputs, show_progress, outer_loop_by_checkpoints)
+        batch_text = self._text("compute self influence. Processing batch")
+        bars = one_bar(batch_text)
+        if outer_loop_by_checkpoints:
+            text = self._text("compute self influence. Processing checkpoint")
+            bars = partial(NestedBars, text, batch_text, len(self.checkpoints))
+        attributor = self._attributor(bars if show_progress else None)
+        if query_draws is None and not self.meets_itself:
+            query_draws = attributor.query_draws
+        samples = self._train if inputs is None else self._examples(inputs)
+        return attributor.self_influence(samples, query_draws)
+
+    def compute_intermediate_quantities(
+        self, inputs: Examples, aggregate: bool = False, *, test: bool = False
+    ) -> Tensor:
+        """Return vectors whose inner products are scores, ``[sample, parameters * checkpoints]``.
+
+        ``f(queries, test=True) @ f(train).T == influence(queries)``, with ``test`` as in Captum's
+        influence functions. Both sides hold the *root* of the step size; ``TracInCP``'s own hold
+        all of it, so that their products are not its scores.
+
+        Args:
+            inputs: Queries, or training samples.
+            aggregate: Return the sum of the vectors, as one row.
+            test: Whether ``inputs`` are queries.
+
+        Raises:
+            RetracError: If a step size is negative, or the data or a gradient cannot be used.
+        """
+        if self.diffusion_model is None:
+            return super().compute_intermediate_quantities(inputs, aggregate, test=test)
+        embed = query_embeddings if test else train_embeddings
+        return embed(self._attributor(None), self._examples(inputs), aggregate)
+
+    def _attributor(self, bars: Bars | None) -> DiffusionAttributor:
+        load = self.checkpoints_load_func
+        files = (str, Path) if load is _load_flexible_state_dict else ()
+        series = as_checkpoints(self.checkpoints, (Checkpoint, *files), self.model, load)
+        return self._core(series, progress=bars or False)
+
+    def _examples(self, inputs: Examples) -> Examples:
+        def sample_dims() -> int:
+            return next(ExampleSource(self._train, "train").blocks(1)).samples.dim() - 1
+
+        return as_examples(inputs, "inputs", sample_dims)
+
+    def _text(self, task: str) -> str:
+        return f"Using {self.get_name()} to {task}"
+
+
+class DiffusionReTracCP(DiffusionTracInCP):
+    """Diffusion-ReTrac as a ``captum.influence.TracInCP``: gradient norms are taken away.
+
+    Without a diffusion model, ``TracInCP`` with each sample's gradient normalised, per checkpoint
+    and over all attributed parameters together. Its arguments are ``DiffusionTracInCP``'s.
+    """
+
+    core = DiffusionReTrac
+    meets_itself = False

@@ -1,0 +1,142 @@
+"""What all methods on features share: their options, and sharing features with one another."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from retrac_plugin.checkpoints import Checkpoint
+from retrac_plugin.diffusion import DiffusionModel
+from retrac_plugin.draws import Draws
+from retrac_plugin.errors import InputError
+from retrac_plugin.examples import Examples, ExampleSource
+from retrac_plugin.methods.features import KEPT, Bank, Feature, Side, compute_features, cost_of
+from retrac_plugin.methods.setting import DEFAULT, Gradients, Setting
+from retrac_plugin.scores import Scores
+
+
+class FeatureAttributor(ABC):
+    """A method whose scores are a function of projected gradients at shared timesteps.
+
+    Args:
+        model: The diffusion model, from ``retrac_plugin.wrap``.
+        checkpoints: At least one. Methods of a single model use the last.
+        train_draws: Not used: these methods take both sides at the same timesteps.
+        query_draws: Timesteps and noise of either side. Default: ``Strided(10, noise_draws=4)``.
+        batch_size: Samples per network pass; changes cost, never a score.
+        device: Where to compute; default: where the network is.
+        gradients: What computes gradients, and what is kept of them.
+        progress: Show a progress bar; default: on a terminal.
+
+    Raises:
+        InputError: If an argument is not what it should be.
+    """
+
+    name: ClassVar[str]
+
+    def __init__(
+        self,
+        model: DiffusionModel,
+        checkpoints: Sequence[Checkpoint],
+        *,
+        train_draws: Draws | None = None,
+        query_draws: Draws | None = None,
+        batch_size: int = 64,
+        device: str | torch.device | None = None,
+        gradients: Gradients = DEFAULT,
+        progress: bool | None = None,
+    ) -> None:
+        self.setting = Setting.build(
+            model, checkpoints, query_draws, batch_size, device, gradients, progress
+        )
+
+    @abstractmethod
+    def needs(self) -> list[Feature]:
+        """Return the features that ``score`` takes."""
+
+    @abstractmethod
+    def score(self, bank: Bank) -> Tensor:
+        """Return scores ``[query, train]`` from the features."""
+
+    def attribute(self, train: Examples, queries: Examples) -> Scores:
+        """Return the influence of every training sample on every query.
+
+        Args:
+            train: The training set.
+            queries: The images to explain.
+
+        Raises:
+            RetracError: If the data, a checkpoint or a gradient cannot be used.
+        """
+        return attribute_together([self], train, queries)[0]
+
+    @property
+    def last(self) -> int:
+        """Position of the last checkpoint."""
+        return len(self.setting.checkpoints) - 1
+
+    def about(self) -> dict[str, Any]:
+        """Return how the scores are made, to be written along."""
+        return {
+            "method": self.name,
+            "query_draws": repr(self.setting.draws),
+            "projection": repr(self.setting.gradients.projection),
+            "features": [
+                f"checkpoint {f.checkpoint}: {f.output.name}, {f.treatment.name}"
+                for f in self.needs()
+            ],
+        }
+
+
+def attribute_together(
+    attributors: Sequence[FeatureAttributor], train: Examples, queries: Examples
+) -> list[Scores]:
+    """Return the scores of several methods; each feature is computed once.
+
+    What each method would have cost alone stands in its scores' ``about``: ``seconds``,
+    of which ``scoring_seconds`` came after the features, and ``passes``, samples led forward and
+    backward through the network.
+
+    Args:
+        attributors: They must share everything that decides features.
+        train: The training set.
+        queries: The images to explain.
+
+    Raises:
+        InputError: If the attributors differ in model, checkpoints, draws or gradients.
+    """
+    setting = attributors[0].setting
+    if not all(setting.shares_with(other.setting) for other in attributors):
+        raise InputError(
+            "to share features, attributors must share model, checkpoints, draws, device and "
+            "gradients"
+        )
+    sources = ExampleSource(train, "train"), ExampleSource(queries, "queries")
+    wanted = [feature for attributor in attributors for feature in attributor.needs()]
+    bank = compute_features(setting, wanted, *sources)
+    return [_scores(attributor, bank) for attributor in attributors]
+
+
+def _scores(attributor: FeatureAttributor, bank: Bank) -> Scores:
+    start = time.perf_counter()
+    values = attributor.score(bank)
+    own_seconds = time.perf_counter() - start
+    cost = cost_of(bank, attributor.needs())
+    about = {
+        **attributor.about(),
+        "seconds": cost.seconds + own_seconds,
+        "scoring_seconds": own_seconds,
+        "passes": cost.passes,
+    }
+    return Scores(values, _gradient_norms(attributor, bank), about)
+
+
+def _gradient_norms(attributor: FeatureAttributor, bank: Bank) -> Tensor | None:
+    """Return the training gradients' norms ``[checkpoint, train]`` where they were kept."""
+    kept: list[Side] = [bank[f].train for f in attributor.needs() if f.treatment is KEPT]
+    return torch.stack([side.norms for side in kept]) if kept else None

@@ -1,0 +1,129 @@
+"""What every method must beat: similarity of images, the training loss, and chance."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from retrac_plugin.checkpoints import Checkpoint
+from retrac_plugin.diffusion import DiffusionModel
+from retrac_plugin.draws import Draws, Strided
+from retrac_plugin.examples import Examples, ExampleSource
+from retrac_plugin.methods.losses import mean_losses
+from retrac_plugin.randomness import normal
+from retrac_plugin.scores import Scores
+
+
+class Baseline(ABC):
+    """Scores that need no gradient.
+
+    Args:
+        model: The diffusion model.
+        checkpoints: Its checkpoints.
+        query_draws: Timesteps and noise at which losses are taken.
+        batch_size: Samples per network pass.
+        device: Where losses are computed; default: where the network is.
+        seed: Of what is random.
+        **options: What other methods take; not used.
+    """
+
+    name: ClassVar[str]
+
+    def __init__(
+        self,
+        model: DiffusionModel,
+        checkpoints: Sequence[Checkpoint],
+        *,
+        query_draws: Draws | None = None,
+        batch_size: int = 64,
+        device: str | torch.device | None = None,
+        seed: int = 0,
+        **options: Any,
+    ) -> None:
+        self.model, self.checkpoints, self.seed = model, checkpoints, seed
+        self.draws: Draws = Strided(10, noise_draws=4) if query_draws is None else query_draws
+        self.batch_size = batch_size
+        self.device = next(model.network.parameters()).device if device is None else device
+
+    def attribute(self, train: Examples, queries: Examples) -> Scores:
+        """Return the scores of every training sample for every query.
+
+        Args:
+            train: The training set.
+            queries: The images to explain.
+        """
+        values = self.score(ExampleSource(train, "train"), ExampleSource(queries, "queries"))
+        return Scores(values, about={"method": self.name})
+
+    @abstractmethod
+    def score(self, train: ExampleSource, queries: ExampleSource) -> Tensor:
+        """Return scores ``[query, train]``."""
+
+
+class RandomScores(Baseline):
+    """Standard normal scores, a function of the seed and the query's content."""
+
+    name = "random"
+
+    def score(self, train: ExampleSource, queries: ExampleSource) -> Tensor:
+        """See ``Baseline.score``."""
+        keys = [key for block in queries.blocks(self.batch_size) for key in block.keys]
+        return normal([(self.seed, key) for key in keys], (len(train),))
+
+
+class PixelSimilarity(Baseline):
+    """Cosine of the images' pixels."""
+
+    name = "pixel similarity"
+
+    def score(self, train: ExampleSource, queries: ExampleSource) -> Tensor:
+        """See ``Baseline.score``."""
+        sides = (normalize(self._pixels(source)) for source in (queries, train))
+        return next(sides) @ next(sides).T
+
+    def _pixels(self, source: ExampleSource) -> Tensor:
+        blocks = source.blocks(self.batch_size)
+        return torch.cat([block.samples.flatten(1) for block in blocks])
+
+
+class FeatureSimilarity(PixelSimilarity):
+    """Cosine of the images' whitened principal components.
+
+    Components are those of the training set, as many as hold ``SHARE`` of its variance.
+    """
+
+    name = "feature similarity"
+    SHARE: ClassVar[float] = 0.9
+
+    def score(self, train: ExampleSource, queries: ExampleSource) -> Tensor:
+        """See ``Baseline.score``."""
+        ours, theirs = self._pixels(train), self._pixels(queries)
+        mean = ours.mean(0)
+        _, singular, directions = torch.linalg.svd(ours - mean, full_matrices=False)
+        held = (singular.square() / singular.square().sum()).cumsum(0)
+        kept = 1 + int((held < self.SHARE).sum())
+        whiten = directions[:kept].T / singular[:kept]
+        return normalize((theirs - mean) @ whiten) @ normalize((ours - mean) @ whiten).T
+
+
+class TrainingLoss(Baseline):
+    """The training samples' own losses at the last checkpoint, for every query alike."""
+
+    name = "training loss"
+
+    def score(self, train: ExampleSource, queries: ExampleSource) -> Tensor:
+        """See ``Baseline.score``."""
+        losses = mean_losses(
+            self.model,
+            self.checkpoints[-1],
+            train.data,
+            self.draws,
+            self.batch_size,
+            self.device,
+        )
+        return losses.expand(len(queries), -1).clone()

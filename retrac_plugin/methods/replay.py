@@ -1,0 +1,162 @@
+"""Diffusion-ReTrac with every recorded visit replayed, not only the last before a checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from retrac_plugin.checkpoints import Checkpoint
+from retrac_plugin.diffusion import DiffusionModel, check_deterministic
+from retrac_plugin.draws import Draw, Draws, Recorded, Request, Uniform
+from retrac_plugin.errors import TraceError
+from retrac_plugin.examples import Examples, ExampleSource
+from retrac_plugin.methods.features import (
+    UNIT,
+    UNIT_PER_DRAW,
+    EachAlone,
+    Feature,
+    checkpoint_pass,
+    mean_gradients,
+)
+from retrac_plugin.methods.outputs import LOSS
+from retrac_plugin.methods.setting import DEFAULT, Gradients, Setting
+from retrac_plugin.scores import Scores
+from retrac_plugin.trace import Trace
+
+
+@dataclass(frozen=True, eq=False)
+class VisitsBetween:
+    """Every timestep and noise with which samples were trained in a stretch of training.
+
+    Attributes:
+        trace: What training recorded.
+        start: First training step of the stretch.
+        stop: Training step after its last.
+
+    Raises:
+        TraceError: When asked for draws, if not all samples were visited equally often.
+    """
+
+    trace: Trace
+    start: int
+    stop: int
+
+    @cached_property
+    def visits(self) -> Tensor:
+        """Positions in the trace, ``[sample, visit]``."""
+        steps = self.trace.steps
+        inside = ((steps >= self.start) & (steps < self.stop)).nonzero()[:, 0]
+        counts = self.trace.ids[inside].bincount(minlength=self.trace.num_samples)
+        fewest, most = int(counts.min()), int(counts.max())
+        if fewest != most or most == 0:
+            raise TraceError(
+                f"between steps {self.start} and {self.stop} samples were visited {fewest} to "
+                f"{most} times: to replay every visit, use checkpoints saved after whole epochs"
+            )
+        order = self.trace.ids[inside].argsort(stable=True)
+        return inside[order].view(-1, most)
+
+    def per_sample(self) -> tuple[int, int]:
+        """See ``Draws.per_sample``."""
+        return self.visits.shape[1], 1
+
+    def draw(self, request: Request) -> Draw:
+        """See ``Draws.draw``."""
+        self.trace.check_dataset(request.dataset_size, request.ids, request.keys)
+        visits = self.visits[request.ids]
+        noise = self.trace.noise(visits.flatten(), request.shape)
+        return Draw(self.trace.timesteps[visits], noise.view(*visits.shape, 1, *request.shape))
+
+
+class ReplayedReTrac:
+    """Diffusion-ReTrac whose train side is the mean of all its visits' directions.
+
+    ``sum_k eta_k < mean_v g(theta_k; v)/|g(theta_k; v)|, query side >``, where ``v`` runs over the
+    recorded visits of a sample since the checkpoint before; the query side is ReTrac's own. Where
+    training was not recorded ``v`` runs over the draws of ``train_draws``.
+
+    Args:
+        model: The diffusion model.
+        checkpoints: At least one; saved after whole epochs, where training was recorded.
+        train_draws: ``Recorded(trace)``, or draws to take in its place. Default: ``Uniform(1)``.
+        query_draws: See ``DiffusionReTrac``.
+        batch_size: Samples per network pass.
+        device: Where to compute; default: where the network is.
+        gradients: What computes gradients; nothing is projected.
+        progress: Show a progress bar; default: on a terminal.
+
+    Raises:
+        InputError: If an argument is not what it should be.
+    """
+
+    name = "Diffusion-ReTrac, replay"
+
+    def __init__(
+        self,
+        model: DiffusionModel,
+        checkpoints: Sequence[Checkpoint],
+        *,
+        train_draws: Draws | None = None,
+        query_draws: Draws | None = None,
+        batch_size: int = 64,
+        device: str | torch.device | None = None,
+        gradients: Gradients = DEFAULT,
+        progress: bool | None = None,
+    ) -> None:
+        self.setting = Setting.build(
+            model, checkpoints, query_draws, batch_size, device, gradients, progress
+        )
+        self.train_draws: Draws = Uniform(1) if train_draws is None else train_draws
+
+    def attribute(self, train: Examples, queries: Examples) -> Scores:
+        """Return the influence of every training sample on every query.
+
+        Args:
+            train: The training set, as it was trained and recorded.
+            queries: The images to explain.
+
+        Raises:
+            RetracError: If the data, a checkpoint, a gradient or the trace cannot be used.
+        """
+        check_deterministic(self.setting.model.network)
+        sources = ExampleSource(train, "train"), ExampleSource(queries, "queries")
+        samples = sum(map(len, sources)) * len(self.setting.checkpoints)
+        with self.setting.bar(samples) as bar:
+            parts = [
+                checkpoint.step_size * self._of_checkpoint(k, *sources, bar)
+                for k, checkpoint in enumerate(self.setting.checkpoints)
+            ]
+        about: dict[str, Any] = {"method": self.name, "passes": self._passes(*sources)}
+        return Scores(sum(parts[1:], parts[0]), about=about)
+
+    def _of_checkpoint(
+        self, k: int, train: ExampleSource, queries: ExampleSource, bar: Any
+    ) -> Tensor:
+        at = checkpoint_pass(self.setting, Feature(k, LOSS, UNIT), bar)
+        rescale = UNIT.rescale
+        query = at.query_gradients(queries, self.setting.draws, [rescale])[0]
+        visits = self._visits(k)
+        blocks = mean_gradients(self.setting, at, train, visits, [UNIT_PER_DRAW.rescale], "train")
+        return torch.cat([query @ means[0].T for means in blocks], dim=1)
+
+    def _visits(self, k: int) -> Draws:
+        if not isinstance(self.train_draws, Recorded):
+            return EachAlone(self.train_draws)
+        steps = [checkpoint.step for checkpoint in self.setting.checkpoints]
+        stop = steps[k]
+        if stop is None:
+            raise TraceError(f"checkpoint {k} has no step, so its visits cannot be found")
+        before = max((step for step in steps if step is not None and step < stop), default=0)
+        return VisitsBetween(self.train_draws.trace, before, stop)
+
+    def _passes(self, train: ExampleSource, queries: ExampleSource) -> int:
+        timesteps_each, noise_each = self.setting.draws.per_sample()
+        checkpoints = range(len(self.setting.checkpoints))
+        visits = sum(self._visits(k).per_sample()[0] for k in checkpoints)
+        query_side = len(queries) * timesteps_each * noise_each * len(checkpoints)
+        return len(train) * visits + query_side

@@ -1,0 +1,70 @@
+"""Scores train block by train block, so that no matrix ``[query, train]`` is ever held.
+
+``attribute_together`` takes one checkpoint after the other: one set of weights and one matrix of
+query gradients in memory, and all scores. Here it is the other way round: the weights and the query
+gradients of *all* checkpoints, ``K (P + Q P)`` numbers for ``K`` checkpoints, ``P`` parameters and
+``Q`` queries, and the scores of one block of training samples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import torch
+from torch import Tensor
+
+from retrac_plugin.attributors import DiffusionAttributor
+from retrac_plugin.examples import Examples, ExampleSource
+from retrac_plugin.gradients.engine import Products
+from retrac_plugin.scores import Top
+
+
+def score_blocks(
+    attributor: DiffusionAttributor, train: Examples, queries: Examples, aggregate: bool = False
+) -> Iterator[Tensor]:
+    """Yield the scores ``[query, block]`` of some training samples at a time, in their order.
+
+    Args:
+        attributor: The method with its model, checkpoints and draws.
+        train: The training set.
+        queries: The images to explain.
+        aggregate: Yield the sum over all queries, ``[1, block]``.
+
+    Raises:
+        RetracError: If the data, a checkpoint or a gradient cannot be used.
+    """
+    train_source, query_source = ExampleSource(train, "train"), ExampleSource(queries, "queries")
+    rescale = attributor.method.rescale
+    streams: list[Iterator[Products]] = []
+    with attributor.bar(len(train_source) + len(query_source)) as bar:
+        for at in attributor.passes(bar):
+            vectors = at.query_gradients(query_source, attributor.query_draws, [rescale])[0]
+            if aggregate:
+                vectors = vectors.sum(0, keepdim=True)
+            streams.append(at.train_blocks(train_source, attributor.train_draws, vectors))
+        for parts in zip(*streams, strict=True):
+            scores = attributor.zeros(*parts[0].dots.T.shape)
+            for checkpoint, part in zip(attributor.checkpoints, parts, strict=True):
+                scores += checkpoint.step_size * part.dots.T * rescale(part.norms)
+            yield scores
+
+
+def running_top(blocks: Iterable[Tensor], k: int, largest: bool = True) -> Top:
+    """Return the ``k`` extreme columns of each row of blocks side by side, the most extreme first.
+
+    Args:
+        blocks: ``[row, block]`` each, read one at a time.
+        k: How many; all columns where there are fewer.
+        largest: Whether the highest are wanted, or the lowest.
+    """
+    top, start = None, 0
+    for block in blocks:
+        places = torch.arange(start, start + block.shape[1], device=block.device).expand_as(block)
+        start += block.shape[1]
+        values = block if top is None else torch.cat([top.values, block], dim=1)
+        indices = places if top is None else torch.cat([top.indices, places], dim=1)
+        kept = values.topk(min(k, values.shape[1]), dim=1, largest=largest)
+        top = Top(indices.gather(1, kept.indices), kept.values)
+    if top is None:
+        raise ValueError("no block: expected at least one")
+    return top

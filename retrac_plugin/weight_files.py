@@ -1,0 +1,100 @@
+"""Reading what training saved without ever running code from it."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from retrac_plugin.errors import CheckpointError
+
+WEIGHT_FILES = (
+    "diffusion_pytorch_model.safetensors",
+    "diffusion_pytorch_model.safetensors.index.json",
+    "model.safetensors",
+    "diffusion_pytorch_model.bin",
+    "pytorch_model.bin",
+)
+"""Where a folder's weights are looked for, in this order; then the same in its ``unet`` folder."""
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Read a state dict from a file or folder.
+
+    Raises:
+        CheckpointError: If there is nothing to read, it is damaged, or it is an unsafe pickle.
+    """
+    if path.is_dir():
+        return read_weights(_weights_in(path))
+    if path.name.endswith(".index.json"):
+        return _read_sharded(path)
+    return check_state_dict(read_safely(path), path)
+
+
+def read_safely(path: Path) -> Any:
+    """Read a ``.safetensors`` file, or a file of tensors and plain values that torch wrote.
+
+    The tensors of the latter stay on disk until they are used.
+
+    Raises:
+        CheckpointError: If it is missing, damaged, or a pickle that would run code.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"no checkpoint at {str(path)!r}")
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        return torch.load(str(path), map_location="cpu", weights_only=True, mmap=_is_zip(path))
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            f"refused to unpickle {str(path)!r}: it is not a plain file of tensors, and loading it "
+            "could run code. Save the weights as safetensors"
+        ) from error
+    except Exception as error:  # a damaged file may raise anything
+        raise CheckpointError(f"cannot read {str(path)!r}: {error!r}") from error
+
+
+def check_state_dict(state: Any, path: Path) -> dict[str, Tensor]:
+    """Return what a file held as a state dict.
+
+    Raises:
+        CheckpointError: If it is something else.
+    """
+    if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise CheckpointError(f"{str(path)!r} holds no state dict (a mapping of names to tensors)")
+    return dict(state)
+
+
+def _is_zip(path: Path) -> bool:
+    """Say whether a file is of torch's present format; only that can be mapped into memory."""
+    with path.open("rb") as file:
+        return file.read(2) == b"PK"
+
+
+def _weights_in(directory: Path) -> Path:
+    for folder in (directory, directory / "unet"):
+        for name in WEIGHT_FILES:
+            if (folder / name).is_file():
+                return folder / name
+    raise CheckpointError(
+        f"no weights in {str(directory)!r}: expected one of {', '.join(WEIGHT_FILES)}"
+    )
+
+
+def _read_sharded(index: Path) -> dict[str, Tensor]:
+    try:
+        names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{str(index)!r} is no index of weight files: {error}") from error
+    state: dict[str, Tensor] = {}
+    for name in names:
+        if Path(name).name != name:
+            raise CheckpointError(f"{str(index)!r} names a file outside its folder: {name!r}")
+        state |= read_weights(index.parent / name)
+    return state

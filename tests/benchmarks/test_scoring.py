@@ -1,0 +1,145 @@
+"""Scores of every method on a task, and what they cost."""
+
+import time
+
+import pytest
+import torch
+
+from retrac_plugin import plugins
+from retrac_plugin.benchmarks.memory import PeakMemory
+from retrac_plugin.benchmarks.scoring import all_queries, score_methods
+from retrac_plugin.gradients.vmapped import VmapEngine
+from retrac_plugin.hookspecs import AttributorEntry
+from retrac_plugin.metrics.lds import lds
+from tests.benchmarks.tasks import HELD_BACK, QUERY_DRAWS, TRAIN, TRAIN_DRAWS, small_task, truth
+
+EXACT = {"rtol": 1e-9, "atol": 1e-12}
+METHODS = ["diffusion-tracin", "diffusion-retrac", "gradient-dot", "trak", "random"]
+
+
+def silent(text):
+    pass
+
+
+@pytest.fixture(scope="module")
+def task():
+    return small_task()
+
+
+@pytest.fixture(scope="module")
+def outcomes(task):
+    return {outcome.method: outcome for outcome in score_methods(task, METHODS, silent)}
+
+
+def alone(task, method, **options):
+    attributor = plugins.get_attributor(method)(
+        task.model,
+        task.checkpoints,
+        train_draws=TRAIN_DRAWS,
+        query_draws=QUERY_DRAWS,
+        **options,
+    )
+    return attributor.attribute(task.train, all_queries(task)).values
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_scores_are_those_of_the_method_alone(task, outcomes, method):
+    expected = alone(task, method, **outcomes[method].options)
+    found = [outcomes[method].scores[kind.name].values for kind in task.queries]
+    torch.testing.assert_close(torch.cat(found), expected, **EXACT)
+
+
+def test_outcomes_come_in_the_order_of_the_methods(task, outcomes):
+    assert list(outcomes) == METHODS
+
+
+def test_passes_are_those_that_the_engine_made(task, monkeypatch):
+    rows = []
+    chunks = VmapEngine._chunks
+
+    def counting(self, batch, draws):
+        rows.append(batch.noisy.shape[0])
+        return chunks(self, batch, draws)
+
+    monkeypatch.setattr(VmapEngine, "_chunks", counting)
+    for method in ("diffusion-tracin", "gradient-dot", "tracincp"):
+        rows.clear()
+        (outcome,) = score_methods(task, [method], silent)
+        assert outcome.passes == sum(rows) > 0
+
+
+def test_damping_is_the_best_of_the_queries_held_back(task, outcomes):
+    known = truth().of_queries(torch.arange(HELD_BACK))
+    qualities = {
+        damping: lds(alone(task, "trak", damping=damping)[:HELD_BACK], known)
+        for damping in plugins.get_attributor("trak").tunable["damping"]
+    }
+    assert qualities[outcomes["trak"].options["damping"]] == max(qualities.values())
+
+
+def test_damping_does_not_depend_on_the_truth_of_reported_queries(outcomes):
+    changed = truth()
+    changed.subset_losses[..., HELD_BACK:] = 1 - changed.subset_losses[..., HELD_BACK:]
+    (other,) = score_methods(small_task(changed), ["trak"], silent)
+    assert other.options == outcomes["trak"].options
+
+
+def test_without_queries_held_back_defaults_are_taken():
+    (outcome,) = score_methods(small_task(held_back=0), ["trak"], silent)
+    assert outcome.options == {}
+
+
+def test_choosing_is_part_of_the_cost(outcomes):
+    assert outcomes["trak"].seconds > outcomes["gradient-dot"].seconds
+
+
+class Refusing:
+    def __init__(self, model, checkpoints, **options):
+        if options["batch_size"] != 64:
+            raise TypeError("no")
+
+    def attribute(self, train, queries):
+        raise ValueError(f"cannot score\n{len(train)} samples")
+
+
+@pytest.fixture
+def with_refusing(monkeypatch):
+    own = plugins.attributors()
+    entries = {
+        **own,
+        "refusing": (AttributorEntry("refusing", "", lambda: Refusing), "test"),
+        "absent": (AttributorEntry("absent", "", lambda: Refusing, needs=("no_such",)), "test"),
+    }
+    monkeypatch.setattr(plugins, "attributors", lambda: entries)
+
+
+def test_a_method_that_fails_gives_its_reason_and_stops_no_other(task, with_refusing):
+    found = score_methods(task, ["refusing", "absent", "random"], silent)
+    assert [outcome.method for outcome in found] == ["refusing", "absent", "random"]
+    assert found[0].reason == f"ValueError: cannot score {TRAIN} samples"
+    assert found[1].reason == "MissingDependencyError: absent needs no_such, not installed"
+    assert found[2].scores and not found[2].reason
+
+
+def test_one_that_fails_among_those_that_share_stops_no_other(task, monkeypatch):
+    from retrac_plugin.methods.first_order import GradientDot
+
+    def broken(self, bank):
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(GradientDot, "score", broken)
+    found = score_methods(task, ["gradient-dot", "tracincp"], silent)
+    assert found[0].reason == "RuntimeError: broken"
+    assert found[1].scores
+
+
+def test_peak_memory_sees_what_a_block_allocates():
+    with PeakMemory() as before:
+        pass
+    if before.bytes is None:
+        pytest.skip("this system does not tell")
+    with PeakMemory() as peak:
+        held = torch.ones(2**26)  # 256 MiB
+        time.sleep(0.2)
+    assert peak.bytes - before.bytes > 200 * 2**20
+    assert held.sum() == 2**26

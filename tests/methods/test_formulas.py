@@ -1,0 +1,163 @@
+"""Every method against its formula in plain loops."""
+
+import pytest
+import torch
+
+import retrac_plugin as retrac
+from retrac_plugin import plugins
+from retrac_plugin.gradients.vmapped import VmapEngine
+from retrac_plugin.methods.attributor import FeatureAttributor, attribute_together
+from retrac_plugin.methods.features import Cost, Pair, Side
+from retrac_plugin.methods.projection import CountSketch
+from retrac_plugin.methods.setting import Gradients
+from retrac_plugin.methods.trak import TRAK
+from tests.methods import textbook
+from tests.small import small_case
+from tests.textbook import direction
+
+DRAWS = retrac.Strided(3, noise_draws=2, seed=2)
+EXACT = {"rtol": 1e-8, "atol": 1e-12}
+LAST = 1
+D_TRAK = {
+    "d-trak": "mean-squared-l2-norm",
+    "d-trak-mean": "mean",
+    "d-trak-l1": "l1-norm",
+    "d-trak-l2": "l2-norm",
+    "d-trak-linf": "linf-norm",
+    "d-trak-weighted-mse": "weighted-mse",
+}
+
+
+@pytest.fixture(scope="module")
+def case():
+    return small_case()
+
+
+def build(name, case, **options):
+    return plugins.get_attributor(name)(case.model, case.checkpoints, query_draws=DRAWS, **options)
+
+
+def scores(name, case, **options):
+    return build(name, case, **options).attribute(case.train, case.queries).values
+
+
+@pytest.mark.parametrize(
+    ("name", "compare"),
+    [("gradient-dot", textbook.dots), ("gradient-cosine", textbook.cosines)],
+)
+def test_gradient_similarity_equals_the_textbook(case, name, compare):
+    expected = compare(*textbook.features(case, DRAWS, LAST))
+    torch.testing.assert_close(scores(name, case), expected, **EXACT)
+
+
+@pytest.mark.parametrize(
+    ("name", "compare", "treatment"),
+    [
+        ("tracincp", textbook.dots, {}),
+        ("gas", textbook.cosines, {}),
+        ("retrac-per-draw", textbook.dots, {"rescale": direction, "per_draw": True}),
+    ],
+)
+def test_sums_over_checkpoints_equal_the_textbook(case, name, compare, treatment):
+    expected = sum(
+        checkpoint.step_size * compare(*textbook.features(case, DRAWS, k, **treatment))
+        for k, checkpoint in enumerate(case.checkpoints)
+    )
+    torch.testing.assert_close(scores(name, case), expected, **EXACT)
+
+
+@pytest.mark.parametrize(("name", "output"), [("trak", "loss"), *D_TRAK.items()])
+def test_scores_through_curvature_equal_the_textbook(case, name, output):
+    sides = textbook.features(case, DRAWS, LAST, output)
+    expected = textbook.through_curvature(*sides, damping=0.03)
+    torch.testing.assert_close(scores(name, case, damping=0.03), expected, **EXACT)
+
+
+@pytest.mark.parametrize(
+    ("name", "scale"),
+    [
+        ("relative-influence", lambda g, inverse: 1 / (inverse @ g).norm()),
+        ("renormalised-influence", lambda g, inverse: 1 / g.norm()),
+    ],
+)
+def test_rescaled_influence_equals_the_textbook(case, name, scale):
+    sides = textbook.features(case, DRAWS, LAST)
+    expected = textbook.through_curvature(*sides, damping=0.03, scale=scale)
+    torch.testing.assert_close(scores(name, case, damping=0.03), expected, **EXACT)
+
+
+def test_the_hybrid_equals_the_textbook(case):
+    sides = textbook.features(case, DRAWS, LAST, rescale=direction)
+    expected = textbook.through_curvature(*sides, damping=0.03)
+    torch.testing.assert_close(scores("retrac-curvature", case, damping=0.03), expected, **EXACT)
+
+
+def test_heavy_damping_leaves_the_plain_products(case):
+    heavy = 1e9
+    curved = scores("trak", case, damping=heavy)
+    plain = scores("gradient-dot", case)
+    torch.testing.assert_close(curved / curved.norm(), plain / plain.norm(), rtol=1e-6, atol=1e-9)
+
+
+def test_no_damping_at_all_interpolates_the_training_set(case):
+    """Then ``phi_j^T (Phi^T Phi)^+ phi_i`` is the identity as long as the features have rank N."""
+    attributor = build("trak", case, damping=0.0)
+    (feature,) = attributor.needs()
+    features = torch.randn(5, 30, generator=torch.Generator().manual_seed(0)).double()
+    found = textbook_free_scores(attributor, feature, features)
+    torch.testing.assert_close(found, torch.eye(5).double(), rtol=0, atol=1e-10)
+
+
+def textbook_free_scores(attributor, feature, features):
+    side = Side(features, features.norm(dim=1))
+    return attributor.score({feature: Pair(side, side, Cost(0.0, 0))})
+
+
+def test_methods_that_share_features_score_as_alone(case):
+    names = ["gradient-dot", "gas", "trak", "retrac-curvature", "retrac-per-draw", "d-trak"]
+    together = attribute_together([build(n, case) for n in names], case.train, case.queries)
+    for name, found in zip(names, together, strict=True):
+        torch.testing.assert_close(found.values, scores(name, case), **EXACT)
+
+
+def test_shared_features_are_computed_once_and_counted_for_each(case, monkeypatch):
+    rows = []
+    original = VmapEngine.gradients
+
+    def counting(self, batch, draws):
+        rows.append(batch.noisy.shape[0])
+        return original(self, batch, draws)
+
+    monkeypatch.setattr(VmapEngine, "gradients", counting)
+    names = ["gradient-dot", "gradient-cosine", "trak", "retrac-curvature"]
+    found = attribute_together([build(n, case) for n in names], case.train, case.queries)
+    samples = (len(case.train) + len(case.queries)) * 6
+    assert sum(rows) == samples
+    assert [scores.about["passes"] for scores in found] == [samples] * 4
+
+
+def test_gradient_norms_are_exact_though_features_are_projected(case):
+    attributor = build("gradient-dot", case, gradients=Gradients(projection=CountSketch(8)))
+    norms = attributor.attribute(case.train, case.queries).gradient_norms
+    train, _ = textbook.features(case, DRAWS, LAST)
+    torch.testing.assert_close(norms, torch.stack([g.norm() for g in train])[None], **EXACT)
+
+
+@pytest.mark.parametrize("damping", [-1.0, float("nan")])
+def test_damping_must_not_be_negative(case, damping):
+    with pytest.raises(retrac.RetracError, match="damping must be at least 0"):
+        build("trak", case, damping=damping)
+
+
+def test_attributors_of_different_draws_share_nothing(case):
+    other = TRAK(case.model, case.checkpoints, query_draws=retrac.Strided(2))
+    with pytest.raises(retrac.RetracError, match="must share model, checkpoints, draws"):
+        attribute_together([build("trak", case), other], case.train, case.queries)
+
+
+def test_every_tunable_method_takes_what_it_says(case):
+    for name, (entry, _) in plugins.attributors().items():
+        method = entry.load()
+        for option, values in getattr(method, "tunable", {}).items():
+            assert issubclass(method, FeatureAttributor)
+            assert getattr(build(name, case, **{option: values[0]}), option) == values[0]

@@ -1,0 +1,75 @@
+"""The other methods as plain loops over single samples, in float64; slow and obvious."""
+
+from __future__ import annotations
+
+import torch
+
+from retrac_plugin.draws import Request
+from retrac_plugin.randomness import content_key
+from tests.textbook import direction, gradient, unchanged
+
+OUTPUTS = {
+    "loss": lambda f, target, weight: (f - target).square().mean(),
+    "mean-squared-l2-norm": lambda f, target, weight: f.square().mean(),
+    "mean": lambda f, target, weight: f.mean(),
+    "l1-norm": lambda f, target, weight: f.abs().sum(),
+    "l2-norm": lambda f, target, weight: f.square().sum().sqrt(),
+    "linf-norm": lambda f, target, weight: f.abs().max(),
+    "weighted-mse": lambda f, target, weight: weight * (f - target).square().mean(),
+}
+
+
+def output_of(case, name, x, t, eps):
+    """One output of one sample at one timestep with one noise."""
+    bars = case.schedule.alphas_cumprod.double()
+    bar, before = bars[t], bars[t - 1] if t > 0 else torch.tensor(1.0).double()
+    alpha = bar / before
+    weight = (1 - alpha) / (2 * alpha * (1 - bar))
+    noisy = bar.sqrt() * x + (1 - bar).sqrt() * eps
+    prediction = case.network(noisy[None], torch.tensor([int(t)]))[0]
+    return OUTPUTS[name](prediction, eps, weight)
+
+
+def features(case, draws, k, output="loss", rescale=unchanged, per_draw=False):
+    """Timestep-averaged gradients of both sides at checkpoint ``k``: ``[train, p], [query, p]``."""
+    case.network.load_state_dict(case.checkpoints[k].parameters)
+    return tuple(
+        torch.stack(
+            [
+                _feature(case, draws, k, side, i, x, output, rescale, per_draw)
+                for i, x in enumerate(examples)
+            ]
+        )
+        for side, examples in (("train", case.train), ("query", case.queries))
+    )
+
+
+def _feature(case, draws, k, side, i, x, output, rescale, per_draw):
+    request = Request([i], [content_key(x)], x.shape, side, 0, k, case.checkpoints[k].step, 100)
+    timesteps, noise = draws.draw(request)
+    parts = []
+    for t, noises in zip(timesteps[0], noise[0].double(), strict=True):
+        own = [gradient(output_of(case, output, x, t, eps), case.network) for eps in noises]
+        parts.extend(map(rescale, own if per_draw else [torch.stack(own).mean(0)]))
+    return torch.stack(parts).mean(0)
+
+
+def dots(train, queries):
+    return torch.stack([torch.stack([torch.dot(q, g) for g in train]) for q in queries])
+
+
+def cosines(train, queries):
+    return dots([direction(g) for g in train], [direction(q) for q in queries])
+
+
+def through_curvature(train, queries, damping, scale=lambda g, inverse: 1.0):
+    """``phi_q^T (Phi^T Phi + lambda I)^-1 phi_i``, the matrix formed and inverted."""
+    rows = list(train)
+    damped = damping * sum(float(g.norm()) ** 2 for g in rows) / len(rows)
+    curvature = damped * torch.eye(rows[0].numel(), dtype=torch.float64)
+    for g in rows:
+        curvature += torch.outer(g, g)
+    inverse = torch.linalg.inv(curvature)
+    return torch.stack(
+        [torch.stack([q @ inverse @ g * scale(g, inverse) for g in rows]) for q in queries]
+    )
