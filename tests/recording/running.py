@@ -40,9 +40,10 @@ def fresh_process():
             state._reset_state()
 
 
-def facts_of(log):
+def facts_of(log, process="*"):
     """Return what the script logged: a mapping for each visit, in order; by process."""
-    return [fact for path in sorted(log.parent.glob(f"{log.name}.*")) for fact in _read(path)]
+    paths = sorted(log.parent.glob(f"{log.name}.{process}"))
+    return [fact for path in paths for fact in _read(path)]
 
 
 def _read(path):

@@ -20,7 +20,7 @@ IN_PROCESS = ("--dataloader_num_workers", 0)
 def trained(tmp_path_factory):
     """Five steps of four visits, checkpoints after two and four; noise is not plain normal."""
     folder = tmp_path_factory.mktemp("trained")
-    result = record(folder / "run", "--log", folder / "log", "--noise_offset", 0.3)
+    result = record(folder / "run", "--facts", folder / "log", "--noise_offset", 0.3)
     return folder / "run", facts_of(folder / "log"), result
 
 
@@ -84,7 +84,7 @@ def test_the_run_is_read_and_attributed(trained):
 def test_recording_changes_no_weight(trained, tmp_path):
     """With the same seed, the script alone ends at the same weights, bit by bit."""
     run, _, _ = trained
-    arguments = ["--output_dir", tmp_path / "run", "--log", tmp_path / "log"]
+    arguments = ["--output_dir", tmp_path / "run", "--facts", tmp_path / "log"]
     with fresh_process():
         sys.argv[:] = [str(SCRIPT), *map(str, arguments), "--noise_offset", "0.3"]
         runpy.run_path(str(SCRIPT), run_name="__main__")
@@ -121,7 +121,7 @@ def test_samples_of_another_shape_are_refused(trained):
 
 def test_augmented_samples_are_kept_as_they_were_trained(tmp_path):
     log = tmp_path / "log"
-    record(tmp_path / "run", "--log", log, "--random_flip", keep="samples")
+    record(tmp_path / "run", "--facts", log, "--random_flip", keep="samples")
     facts, trace = facts_of(log), retrac.read_trace(tmp_path / "run")
     visits = trace.last_visits(range(9), 4)
     corners = trace.samples(visits, SHAPE)[:, 0, 0, 0].tolist()
@@ -132,7 +132,7 @@ def test_augmented_samples_are_kept_as_they_were_trained(tmp_path):
 
 
 def test_timesteps_alone_cost_no_file_of_noise(tmp_path):
-    record(tmp_path / "run", "--log", tmp_path / "log", *IN_PROCESS, keep="timesteps")
+    record(tmp_path / "run", "--facts", tmp_path / "log", *IN_PROCESS, keep="timesteps")
     trace = retrac.read_trace(tmp_path / "run")
     assert visits_of(trace) == told_of(facts_of(tmp_path / "log"))
     assert trace.noise_is_new
@@ -148,7 +148,7 @@ def test_a_resumed_run_replaces_what_it_did_again(trained, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(earlier, run)
     more = ("--max_train_steps", 8, "--seed", 1, "--resume_from_checkpoint")
-    record(run, "--log", tmp_path / "log", *more)
+    record(run, "--facts", tmp_path / "log", *more)
     second, trace = facts_of(tmp_path / "log"), retrac.read_trace(run)
     assert max(fact["step"] for fact in first) == 4
     assert min(fact["step"] for fact in second) == 4

@@ -21,7 +21,7 @@ from diffusers.optimization import get_scheduler
 def parse_args():
     parser = argparse.ArgumentParser()
     parser.add_argument("--output_dir", required=True, type=Path)
-    parser.add_argument("--log", required=True)
+    parser.add_argument("--facts", required=True)
     parser.add_argument("--max_train_steps", type=int, default=5)
     parser.add_argument("--checkpointing_steps", type=int, default=2)
     parser.add_argument("--train_batch_size", type=int, default=2)
@@ -144,7 +144,7 @@ def main(args):
     register_hooks(accelerator)
     prepared = accelerator.prepare(model, optimizer, train_dataloader, lr_scheduler)
     global_step = resume(accelerator, args.output_dir) if args.resume_from_checkpoint else 0
-    log = Log(f"{args.log}.{accelerator.process_index}", dataset)
+    log = Log(f"{args.facts}.{accelerator.process_index}", dataset)
     noise_scheduler = DDPMScheduler()
     train(args, accelerator, noise_scheduler, prepared, log, global_step)
     if accelerator.is_main_process:
