@@ -16,7 +16,7 @@ from retrac_plugin.files import write_atomically
 from retrac_plugin.processes import this_process
 from retrac_plugin.randomness import SCHEME, content_key, normal
 from retrac_plugin.trace import visit_key
-from retrac_plugin.trace_parts import CHANGING, COLUMNS, FORMAT, part_name
+from retrac_plugin.trace_parts import CHANGING, COLUMNS, FORMAT, HASHED_LOOKS, part_name
 
 
 class Recorder:
@@ -132,10 +132,10 @@ class Recorder:
             )
 
     def _remember_content(self, ids: Tensor, samples: Tensor) -> None:
-        """Hash a sample on its first two visits; one that changes between them is marked so."""
+        """Hash a sample on its first visits; one that changes between them is marked so."""
         for sample_id, sample in zip(ids.tolist(), samples, strict=True):
             visits = int(self._hashed[sample_id])
-            if visits >= 2:
+            if visits >= HASHED_LOOKS:
                 continue
             key = content_key(sample)
             same = visits == 0 or int(self._keys[sample_id]) == key

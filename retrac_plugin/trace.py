@@ -243,12 +243,17 @@ def _merged_rows(parts: Sequence[Part], order: Tensor) -> dict[str, KeptRows]:
 
 
 def _merged_keys(looks: Sequence[Looks], num_samples: int) -> Tensor:
-    """Return each sample's key: unknown after a single look, changing if two looks differ."""
+    """Return each sample's key; unknown after a single look.
+
+    Where one sample differs from look to look, training augments its samples, and those that look
+    the same do so by chance.
+    """
     ids, keys, weights = (
         torch.cat([getattr(look, name) for look in looks]) for name in ("ids", "keys", "weights")
     )
     zeros = torch.zeros(num_samples, dtype=torch.int64)
     lowest = zeros.scatter_reduce(0, ids, keys, "amin", include_self=False)
     highest = zeros.scatter_reduce(0, ids, keys, "amax", include_self=False)
-    known = torch.where(zeros.index_add(0, ids, weights) >= 2, lowest, UNKNOWN)
-    return torch.where(lowest == highest, known, CHANGING)
+    if CHANGING in keys or not torch.equal(lowest, highest):
+        return torch.full_like(zeros, CHANGING)
+    return torch.where(zeros.index_add(0, ids, weights) >= 2, lowest, UNKNOWN)

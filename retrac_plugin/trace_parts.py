@@ -36,6 +36,9 @@ READABLE = (1, 2)
 UNKNOWN, CHANGING = 0, -1
 """Content keys of a sample that was not seen, and of one that was not the same at every visit."""
 
+HASHED_LOOKS = 8
+"""How often a sample is hashed: enough to see that samples are augmented, even in a small set."""
+
 COLUMNS = ("ids", "timesteps", "steps", "draws", "step_sizes")
 
 LOGGED = {
@@ -171,6 +174,8 @@ def _read_log(path: Path) -> Part:
         for what in about["keep"]
     }
     _forget_overwritten(columns)
+    for files in kept.values():
+        _forget_missing(columns, files)
     origin = _origin(about, int(about["num_samples"]))
     names, command = (tuple(map(str, about.get(name, ()))) for name in ("names", "command"))
     return _checked(Part(path, origin, columns, looks, kept, names, command))
@@ -206,6 +211,15 @@ def _forget_overwritten(columns: dict[str, Tensor]) -> None:
     positions = torch.arange(len(rows))
     last = torch.full((places.shape[1],), -1).scatter_reduce_(0, which, positions, "amax")
     files[last[which] != positions] = -1
+
+
+def _forget_missing(columns: dict[str, Tensor], files: Sequence[Tensor]) -> None:
+    """Rows that a file does not hold were lost, such as by a copy that was cut short."""
+    lengths = torch.tensor([len(file) for file in files] + [0])  # of no file, -1, the last
+    outside = (columns["files"] < -1) | (columns["files"] >= len(files))
+    columns["files"][outside] = -1
+    rows = columns["rows"]
+    columns["files"][(rows < 0) | (rows >= lengths[columns["files"]])] = -1
 
 
 def _checked(part: Part) -> Part:

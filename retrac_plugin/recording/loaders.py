@@ -17,8 +17,8 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from retrac_plugin.recording.patching import wrapped
 
-Received = Callable[[Tensor, Any], None]
-"""Called with the ids of the batch that the script receives now, and the dataset."""
+Received = Callable[[Tensor | None, Any], None]
+"""Called with the ids of the batch that the script receives now, if it has any, and the dataset."""
 
 
 class Tagged(NamedTuple):
@@ -95,10 +95,11 @@ class Watched:
             batch = next(self.batches)
         finally:
             Watched.asking -= 1
-        if Watched.asking or not isinstance(batch, Tagged):
+        if Watched.asking:
             return batch
-        self.received(batch.ids, self.dataset)
-        return batch.batch
+        ids, batch = batch if isinstance(batch, Tagged) else (None, batch)
+        self.received(ids, self.dataset)
+        return batch
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.batches, name)

@@ -17,14 +17,13 @@ from retrac_plugin.processes import this_process
 from retrac_plugin.randomness import content_key
 from retrac_plugin.recording.identity import TrainingSet, rows_of_each
 from retrac_plugin.recording.visit_log import VisitLog, Visits
-from retrac_plugin.trace_parts import Origin
+from retrac_plugin.trace_parts import HASHED_LOOKS, Origin
 
 LADDER = {"timesteps": (), "noise": ("noise",), "samples": ("noise", "samples")}
 """How much to keep of each sample's last visit before a checkpoint: each rung holds the last."""
 
 STEP_IN_NAME = re.compile(r"checkpoint-(\d+)")
-HASHED_LOOKS = 2
-SECRET, HIDDEN = re.compile(r"--?\w*(token|key|password|secret)\w*", re.IGNORECASE), "..."
+SECRET, HIDDEN = re.compile(r"--?[\w-]*(token|key|password|secret)", re.IGNORECASE), "..."
 
 
 class ScriptRecording:
@@ -45,13 +44,13 @@ class ScriptRecording:
         self.log: VisitLog | None = None
         self.stopped = False
         self._out = out if out is not None else _output_dir(command)
-        self._batch: tuple[Tensor, Any] | None = None
+        self._batch: tuple[Tensor | None, Any] = None, None
         self._pending: list[Visits] = []
         self._training_set: TrainingSet | None = None
         self._looks: Tensor = torch.zeros(0, dtype=torch.uint8)
 
-    def received(self, ids: Tensor, dataset: Any) -> None:
-        """The script received a batch of these positions of ``dataset``."""
+    def received(self, ids: Tensor | None, dataset: Any) -> None:
+        """The script received a batch of these positions of ``dataset``, if they are known."""
         self._batch = ids, dataset
 
     def belongs_in(self, directory: str) -> None:
@@ -102,6 +101,11 @@ class ScriptRecording:
             )
         self.step = self.start = int(named[1])
 
+    def close(self) -> None:
+        """The training is over."""
+        if self.log is not None:
+            self.log.close()
+
     def _carefully(self, note: Callable[[], None]) -> None:
         if self.stopped:
             return
@@ -117,12 +121,13 @@ class ScriptRecording:
             )
 
     def _diffused(self, samples: Tensor, noise: Tensor, timesteps: Tensor) -> None:
-        if self._batch is None:
+        positions, dataset = self._batch
+        if positions is None:
             raise InputError(
-                "retrac record: noise was added before a batch with known positions was loaded. "
-                "Expected a torch DataLoader over a map-style dataset; a stream has no positions"
+                "retrac record: noise was added to samples of unknown positions. Expected batches "
+                "of a torch DataLoader over a map-style dataset; a stream has no positions"
             )
-        positions, dataset = self._batch[0].cpu(), self._batch[1]
+        positions = positions.cpu()
         training_set = self._samples_of(dataset, rows_of_each(positions, len(samples)))
         ids = training_set.rows(positions)
         if self.log is None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, replace
 from io import FileIO
 from pathlib import Path
@@ -66,6 +67,7 @@ class VisitLog:
         self.count = 0
         self._draws = (origin.start << 32) + origin.process
         self._saved = _SavedSteps(self.directory / CHECKPOINTS)
+        self._open_files = ExitStack()
         self._begin()
 
     def append(self, visits: Visits, step: int, step_size: float) -> None:
@@ -95,8 +97,13 @@ class VisitLog:
         if self.origin.process != 0 and self._saved.news():
             self.checkpoint(self._saved.latest)
 
+    def close(self) -> None:
+        """Close the files; everything is in them already."""
+        self._open_files.close()
+
     def _begin(self) -> None:
         """Begin a stretch, in a folder whose name no other stretch, process or launch has."""
+        self.close()
         o = self.origin
         name = f"step{o.step:09d}-process{o.process:04d}-{int(1000 * o.started):d}"
         self.folder = self.directory / name
@@ -104,7 +111,7 @@ class VisitLog:
         self._rows: list[dict[str, FileIO]] = []
         self._places: list[dict[int, int]] = []
         self._describe()
-        self._visits = FileIO(str(self.folder / VISITS), "w")
+        self._visits = self._open(VISITS)
         self._written = False
 
     def _describe(self) -> None:
@@ -136,12 +143,14 @@ class VisitLog:
         layout = {what: _layout(values) for what, values in kept.items()}
         if layout not in self._layouts:
             position = len(self._layouts)
-            names = {what: self.folder / row_file(what, position) for what in kept}
-            self._rows.append({what: FileIO(str(path), "w") for what, path in names.items()})
+            self._rows.append({what: self._open(row_file(what, position)) for what in kept})
             self._places.append({})
             self._layouts.append(layout)
             self._describe()
         return self._layouts.index(layout)
+
+    def _open(self, name: str) -> FileIO:
+        return self._open_files.enter_context(FileIO(str(self.folder / name), "w"))
 
 
 class _SavedSteps:

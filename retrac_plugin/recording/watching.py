@@ -18,10 +18,11 @@ from retrac_plugin.recording.stepping import watching_steps
 def watching(recording: ScriptRecording) -> Iterator[None]:
     """Record whatever is trained inside the ``with`` block."""
     with ExitStack() as stack:
+        stack.callback(recording.close)
         loader_classes = stack.enter_context(watching_steps(recording))
         diffusers = stack.enter_context(watching_diffusers(recording))
 
-        def received(ids: Tensor, dataset: Any) -> None:
+        def received(ids: Tensor | None, dataset: Any) -> None:
             diffusers.look()
             recording.received(ids, dataset)
 
