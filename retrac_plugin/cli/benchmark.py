@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
+
+from retrac_plugin.cli.options import EXISTING
 
 
 @click.command()
 @click.argument("task")
+@click.option("--train", type=EXISTING, help="Of your own run: the training set, as trained.")
+@click.option("--queries", type=EXISTING, help="Of your own run: the pictures to explain.")
 @click.option("--methods", help="Names that `retrac list` shows, with commas. Default: all.")
 @click.option("--metrics", help="Names that `retrac list` shows, with commas. Default: all.")
 @click.option(
@@ -27,6 +32,8 @@ import click
 )
 def benchmark(
     task: str,
+    train: Path | None,
+    queries: Path | None,
     methods: str | None,
     metrics: str | None,
     out: Path,
@@ -39,14 +46,15 @@ def benchmark(
     TASK is the name of a task, such as digits: a training set, a model, its checkpoints, and
     queries of which retraining has shown what they depend on. Each method is scored on all queries;
     damping is chosen on queries that are not reported; a method that fails gives a row with its
-    reason.
+    reason. TASK may be the folder of a training run of your own, with --train and --queries.
     """
     import torch
 
     from retrac_plugin import plugins
     from retrac_plugin.benchmarks.running import run
 
-    source = plugins.get_task(task)
+    own = task not in plugins.tasks() and Path(task).is_dir()
+    source = _own(task, train, queries) if own else plugins.get_task(task)
     if threads is not None:
         torch.set_num_threads(threads)
     if regenerate:
@@ -57,3 +65,12 @@ def benchmark(
     written = run(source, chosen, measures, out, seed, click.echo)
     for path in written:
         click.echo(f"wrote {path}")
+
+
+def _own(run: str, train: Path | None, queries: Path | None) -> Any:
+    """Return a run of the caller's own as the source of a task."""
+    from retrac_plugin.benchmarks.own import OwnRun
+
+    if train is None or queries is None:
+        raise click.UsageError("a run of your own needs --train and --queries")
+    return OwnRun(Path(run), train, queries)
