@@ -11,8 +11,8 @@ from retrac_plugin.attributors import DiffusionTracIn
 from retrac_plugin.draws import Draws
 from retrac_plugin.examples import Examples, ExampleSource, as_fields
 from retrac_plugin.frameworks.dattri.drawn import DrawnExamples
-from retrac_plugin.frameworks.dattri.outputs import with_output
 from retrac_plugin.frameworks.dattri.task import DiffusionAttributionTask
+from retrac_plugin.outputs import with_output
 
 Items = Dataset[tuple[Tensor, ...]]
 Loader = DataLoader[tuple[Tensor, ...]]

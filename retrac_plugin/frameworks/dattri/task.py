@@ -19,9 +19,9 @@ from retrac_plugin.draws import Draws
 from retrac_plugin.errors import InputError
 from retrac_plugin.examples import as_fields
 from retrac_plugin.frameworks.dattri.drawn import SIDES, DrawnExamples
-from retrac_plugin.frameworks.dattri.outputs import Output, with_output
 from retrac_plugin.frameworks.dattri.rows import as_rows
-from retrac_plugin.losses import Loss
+from retrac_plugin.losses import ElementLoss, Loss
+from retrac_plugin.outputs import with_output
 from retrac_plugin.wrapping import wrap
 
 Weights = Checkpoint | Mapping[str, Tensor] | str | Path
@@ -58,8 +58,8 @@ class DiffusionAttributionTask(AttributionTask):  # type: ignore[misc]  # dattri
         *,
         scheduler: Any = None,
         loss: Loss = "mse",
-        target: Output = "loss",
-        train_target: Output = "loss",
+        target: str | ElementLoss = "loss",
+        train_target: str | ElementLoss = "loss",
         conditions: Sequence[str] = (),
     ) -> None:
         self.diffusion = _diffusion(model, scheduler, loss)
@@ -108,7 +108,7 @@ class DiffusionAttributionTask(AttributionTask):  # type: ignore[misc]  # dattri
                 own[name].copy_(value)
         return network.eval()
 
-    def _function(self, output: Output) -> OutputFunction:
+    def _function(self, output: str | ElementLoss) -> OutputFunction:
         """Return ``(parameters, data) -> scalar``, the mean over all samples and draws of data."""
         model = with_output(self.diffusion, output)
 
