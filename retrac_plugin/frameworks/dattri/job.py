@@ -88,7 +88,9 @@ class Job:
         """
         model = with_output(self.core.model, self.task.train_target)
         weight = 1 / len(self.core.checkpoints)
-        checkpoints = [replace(c, step_size=weight) for c in self.core.checkpoints]
+        checkpoints = [
+            replace(c, step_size=weight, preconditioner=None) for c in self.core.checkpoints
+        ]
         norms = DiffusionTracIn(
             model,
             checkpoints,
