@@ -71,8 +71,8 @@ def _read_model(
     if request.model is not None:
         return request.model, list(arguments.findings)
     base = _find_base(request, arguments)
-    scheduler = build_scheduler(layout, base)
     network, of_network = build_network(layout, base, arguments)
+    scheduler = build_scheduler(layout, base)
     objective = read_objective(scheduler, network, arguments)
     model = retrac_plugin.wrap(network, objective.scheduler, request.loss, **objective.options)
     return model, [*arguments.findings, *of_network, *objective.findings]
