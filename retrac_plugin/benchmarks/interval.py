@@ -14,7 +14,9 @@ from retrac_plugin.metrics import Evidence
 
 Metric = Callable[[Tensor, Evidence], float]
 
-RESAMPLES = 200
+RESAMPLES, RECOMPUTED = 1000, 100
+"""How often queries are resampled: for means over queries, and for what is computed anew."""
+
 LEVEL = 0.95
 
 
@@ -26,9 +28,7 @@ class Measured(NamedTuple):
     high: float
 
 
-def measured(
-    metric: Metric, values: Tensor, evidence: Evidence, seed: int = 0, resamples: int = RESAMPLES
-) -> Measured:
+def measured(metric: Metric, values: Tensor, evidence: Evidence, seed: int = 0) -> Measured:
     """Return a metric with its 95% bootstrap interval over queries.
 
     Queries are drawn with replacement. Drawing a query twice by itself makes top lists more alike,
@@ -40,16 +40,20 @@ def measured(
         values: Scores ``[query, train]``.
         evidence: What it needs to know.
         seed: Of the resampling.
-        resamples: How often.
 
     Raises:
         InputError: If the metric cannot be computed.
     """
     value = metric(values, evidence)
-    resample = _resampling(metric, values, evidence, value)
+    parts = _parts(metric, values, evidence, value)
     generator = torch.Generator().manual_seed(seed)
-    drawn = torch.randint(len(values), (resamples, len(values)), generator=generator)
-    found = torch.tensor([resample(rows) for rows in drawn], dtype=torch.float64)
+    count = RECOMPUTED if parts is None else RESAMPLES
+    drawn = torch.randint(len(values), (count, len(values)), generator=generator)
+    if parts is not None:
+        found = parts[drawn].mean(1)
+    else:
+        anew = [metric(values[rows], evidence.of_queries(rows)) for rows in drawn]
+        found = torch.tensor(anew, dtype=torch.float64)
     if not math.isfinite(value) or not found.isfinite().all():
         return Measured(value, math.nan, math.nan)
     tails = torch.tensor([(1 - LEVEL) / 2, (1 + LEVEL) / 2], dtype=torch.float64)
@@ -57,18 +61,12 @@ def measured(
     return Measured(value, low, high)
 
 
-def _resampling(
-    metric: Metric, values: Tensor, evidence: Evidence, value: float
-) -> Callable[[Tensor], float]:
-    """Return the metric of given rows; a mean over queries needs each query's part only once."""
-
-    def of_rows(rows: Tensor) -> float:
-        return metric(values[rows], evidence.of_queries(rows))
-
+def _parts(metric: Metric, values: Tensor, evidence: Evidence, value: float) -> Tensor | None:
+    """Return each query's part of a mean over queries, None if the metric is no such mean."""
+    single = [torch.tensor([query]) for query in range(len(values))]
     try:
-        parts = torch.tensor([of_rows(torch.tensor([q])) for q in range(len(values))]).double()
+        parts = [metric(values[rows], evidence.of_queries(rows)) for rows in single]
     except InputError:  # it compares queries with one another
-        return of_rows
-    if not math.isclose(parts.mean().item(), value, rel_tol=1e-6, abs_tol=1e-9):
-        return of_rows
-    return lambda rows: parts[rows].mean().item()
+        return None
+    found = torch.tensor(parts, dtype=torch.float64)
+    return found if math.isclose(found.mean().item(), value, rel_tol=1e-6, abs_tol=1e-9) else None
