@@ -1,5 +1,7 @@
 """What the figures' layout keeps."""
 
+from itertools import pairwise
+
 from retrac_plugin.benchmarks.figures.cost import _apart
 from retrac_plugin.benchmarks.figures.style import COLOURS, OTHER, colour
 
@@ -8,7 +10,7 @@ def test_labels_are_kept_apart_and_in_order():
     values = [0.0, 0.5, 0.01, 0.02, 0.5]
     heights = _apart(values, 0.1)
     placed = sorted(heights)
-    assert all(b - a > 0.1 - 1e-9 for a, b in zip(placed, placed[1:], strict=False))
+    assert all(b - a > 0.1 - 1e-9 for a, b in pairwise(placed))
     order = sorted(range(len(values)), key=lambda i: (values[i], i))
     assert sorted(range(len(values)), key=heights.__getitem__) == order
 
