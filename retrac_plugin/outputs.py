@@ -56,7 +56,16 @@ def elbo_weight(schedule: NoiseSchedule) -> TimestepWeight:
 
     ``abar_t`` is ``a_t^2`` of a variance-preserving schedule, ``alpha_t = abar_t / abar_(t-1)`` and
     ``beta_t = 1 - alpha_t``. Source: Ho et al. (NeurIPS 2020), eq. 12, with ``sigma_t^2 = beta_t``.
+
+    Raises:
+        InputError: If the schedule does not preserve variance, ``a_t^2 + s_t^2 = 1``.
     """
+    a, s = schedule.coefficients(torch.arange(schedule.num_timesteps), torch.float64)
+    if not torch.allclose(a.square() + s.square(), torch.ones_like(a), atol=1e-4):
+        raise InputError(
+            "the weights of the evidence lower bound are those of a variance-preserving schedule, "
+            f"got a {type(schedule).__name__} of prediction type {schedule.prediction_type!r}"
+        )
 
     def weight(timesteps: Tensor) -> Tensor:
         kept, noise = schedule.coefficients(timesteps, torch.float64)

@@ -70,7 +70,7 @@ def _build(kind: Any, task: Task, options: Mapping[str, Any]) -> Any:
         train_draws=task.train_draws,
         query_draws=task.query_draws,
         batch_size=task.batch_size,
-        device=None,
+        device=task.device,
         progress=None,
         **options,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ def run(
     metrics: Sequence[str],
     out: Path,
     seed: int,
+    device: str | None,
     tell: Tell,
 ) -> list[Path]:
     """Prepare a task, score and measure every method, and write everything below ``out``.
@@ -38,6 +40,7 @@ def run(
         metrics: Names of metrics.
         out: A folder; what takes long is kept in its ``work`` folder.
         seed: Of the bootstrap intervals.
+        device: Where methods compute; None: where the task's network is.
         tell: Says what is going on.
 
     Returns:
@@ -52,7 +55,7 @@ def run(
         if name not in plugins.attributors():
             plugins.get_attributor(name)  # says which there are
     start = time.perf_counter()
-    task = source.prepare(out / "work")
+    task = replace(source.prepare(out / "work"), device=device)
     prepared = time.perf_counter() - start
     outcomes = score_methods(task, methods, tell)
     for outcome in outcomes:
@@ -91,6 +94,7 @@ def _about(task: Task, seed: int, seconds: dict[str, float]) -> dict[str, Any]:
         "batch size": task.batch_size,
         "seed of the intervals": seed,
         "seconds": {name: round(spent, 1) for name, spent in seconds.items()},
+        "device": task.device or "the network's",
         "threads": torch.get_num_threads(),
         "processor": platform.processor() or platform.machine(),
         "python": platform.python_version(),

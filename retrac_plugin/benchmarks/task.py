@@ -47,6 +47,7 @@ class Task:
         query_draws: Timesteps and noise of queries, and of either side for other methods.
         queries: By kind.
         batch_size: Samples per network pass.
+        device: Where methods compute; None: where the network is.
         about: How it was made, to be written beside the results.
     """
 
@@ -58,6 +59,7 @@ class Task:
     query_draws: Draws
     queries: tuple[Queries, ...]
     batch_size: int = 64
+    device: str | None = None
     about: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -24,6 +24,7 @@ from retrac_plugin.cli.options import EXISTING
     help="Folder for rows.csv, rows.json, table.md, the figures and, in work/, what is kept.",
 )
 @click.option("--seed", default=0, show_default=True, help="Seed of the bootstrap intervals.")
+@click.option("--device", help="cpu, cuda, cuda:1, mps, ... Default: where the task's network is.")
 @click.option("--threads", type=click.IntRange(1), help="CPU threads. Default: PyTorch's choice.")
 @click.option(
     "--regenerate",
@@ -38,6 +39,7 @@ def benchmark(
     metrics: str | None,
     out: Path,
     seed: int,
+    device: str | None,
     threads: int | None,
     regenerate: bool,
 ) -> None:
@@ -62,7 +64,7 @@ def benchmark(
         return
     chosen = [name for name in (methods or ",".join(plugins.attributors())).split(",") if name]
     measures = [name for name in (metrics or ",".join(plugins.metrics())).split(",") if name]
-    written = run(source, chosen, measures, out, seed, click.echo)
+    written = run(source, chosen, measures, out, seed, device, click.echo)
     for path in written:
         click.echo(f"wrote {path}")
 

@@ -197,8 +197,12 @@ def _side(
 ) -> list[Side]:
     """Return one ``Side`` for each rescaling; whole gradients are kept for one block alone."""
     project = setting.gradients.projection(at.engine.width, setting.device, at.dtype)
+    wide = torch.promote_types(at.dtype, torch.float32)  # half precision cannot be decomposed
     blocks = [
-        [Side(project(means), torch.linalg.vector_norm(means, dim=1)) for means in block]
+        [
+            Side(project(means).to(wide), torch.linalg.vector_norm(means, dim=1, dtype=wide))
+            for means in block
+        ]
         for block in mean_gradients(setting, at, source, draws, rescalings, side)
     ]
     by_rescaling = zip(*blocks, strict=True)

@@ -34,7 +34,7 @@ METRICS = ["lds", "specificity@10", "class-agreement@10", "norm-bias", "tracing-
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     out = tmp_path_factory.mktemp("benchmark")
-    written = run(SmallSource(), METHODS, METRICS, out, 0, lambda text: None)
+    written = run(SmallSource(), METHODS, METRICS, out, 0, "cpu", lambda text: None)
     return out, written
 
 
@@ -109,7 +109,7 @@ def test_figures_are_drawn(made):
 
 
 def test_figures_that_have_nothing_to_show_are_not_drawn(tmp_path):
-    written = run(SmallSource(), ["gradient-dot"], ["specificity@10"], tmp_path, 0, print)
+    written = run(SmallSource(), ["gradient-dot"], ["specificity@10"], tmp_path, 0, None, print)
     assert not [path for path in written if path.suffix == ".png"]
 
 
@@ -183,7 +183,7 @@ def test_an_undefined_value_is_written_as_none(tmp_path):
 )
 def test_unknown_names_are_refused_before_anything_is_done(tmp_path, methods, metrics, message):
     with pytest.raises(PluginError, match=message):
-        run(SmallSource(), methods, metrics, tmp_path / "out", 0, print)
+        run(SmallSource(), methods, metrics, tmp_path / "out", 0, None, print)
     assert not (tmp_path / "out").exists()
 
 

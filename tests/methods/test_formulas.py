@@ -8,6 +8,7 @@ from retrac_plugin import plugins
 from retrac_plugin.gradients.vmapped import VmapEngine
 from retrac_plugin.methods.attributor import FeatureAttributor, attribute_together
 from retrac_plugin.methods.features import Cost, Pair, Side
+from retrac_plugin.methods.outputs import elbo_weight
 from retrac_plugin.methods.projection import CountSketch
 from retrac_plugin.methods.setting import Gradients
 from retrac_plugin.methods.trak import TRAK
@@ -141,6 +142,25 @@ def test_gradient_norms_are_exact_though_features_are_projected(case):
     norms = attributor.attribute(case.train, case.queries).gradient_norms
     train, _ = textbook.features(case, DRAWS, LAST)
     torch.testing.assert_close(norms, torch.stack([g.norm() for g in train])[None], **EXACT)
+
+
+def test_weights_of_the_bound_need_a_variance_preserving_schedule(case):
+    class Straight:
+        num_timesteps, prediction_type = 10, "flow"
+
+        def coefficients(self, timesteps, dtype):
+            sigma = timesteps.to(dtype) / 10
+            return 1 - sigma, sigma
+
+    with pytest.raises(retrac.RetracError, match="got a Straight of prediction type 'flow'"):
+        elbo_weight(Straight())
+
+
+def test_features_of_a_half_precision_model_are_decomposed_in_float32():
+    case = small_case(dtype=torch.bfloat16)
+    found = scores("trak", case)
+    assert found.dtype == torch.float32
+    assert found.isfinite().all()
 
 
 @pytest.mark.parametrize("damping", [-1.0, float("nan")])

@@ -20,7 +20,7 @@ from retrac_plugin.benchmarks import Queries, Task
 from retrac_plugin.metrics import Evidence
 
 SUBSETS = 64
-TWICE = 32
+TWICE = 16
 """The first subsets are retrained on with a second seed, to know the noise."""
 
 JOBS: tuple[Job, ...] = (

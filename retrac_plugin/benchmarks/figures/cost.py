@@ -35,7 +35,12 @@ def draw_cost(rows: Sequence[Row], path: Path) -> Path | None:
             (seconds, value),
             xytext=(1.02, height),
             textcoords=("axes fraction", "data"),
-            arrowprops={"arrowstyle": "-", "color": colour(row.method), "linewidth": 0.6},
+            arrowprops={
+                "arrowstyle": "-",
+                "color": colour(row.method),
+                "linewidth": 0.6,
+                "relpos": (0, 0.5),
+            },
             fontsize=8,
             va="center",
             color=INK,

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from retrac_plugin.benchmarks.figures.style import INK, colour, new_figure, save
+from retrac_plugin.benchmarks.figures.style import INK, colour, new_figure, plain_log_ticks, save
 from retrac_plugin.benchmarks.rows import NORMS_FROM, visit_norms
 from retrac_plugin.benchmarks.scoring import Outcome
 from retrac_plugin.benchmarks.task import Task
@@ -35,5 +35,6 @@ def draw_norms(task: Task, outcomes: Sequence[Outcome], path: Path) -> Path | No
 def _panel(axes: Any, norms: Tensor, sizes: Tensor, method: str) -> None:
     correlation = spearman_rows(norms[None], sizes[None]).item()
     axes.loglog(norms, sizes, ".", color=colour(method), markersize=4, alpha=0.6)
+    plain_log_ticks(axes)
     axes.set_title(f"{method}: rank correlation {correlation:.2f}", fontsize=10, color=INK)
     axes.set_xlabel("norm of the training gradient", fontsize=9, color=INK)

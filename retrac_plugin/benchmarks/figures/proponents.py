@@ -19,7 +19,8 @@ SKIPPED = "random"
 
 def draw_proponents(task: Task, outcomes: Sequence[Outcome], path: Path) -> Path | None:
     """Draw the first reported queries, of the second kind if there is one; None if no images."""
-    followed = [o for o in outcomes if o.scores and o.method in COLOURS and o.method != SKIPPED]
+    by_method = {outcome.method: outcome for outcome in outcomes if outcome.scores}
+    followed = [by_method[name] for name in COLOURS if name in by_method and name != SKIPPED]
     kind = task.queries[min(1, len(task.queries) - 1)]
     if not followed or not isinstance(kind.examples, Tensor) or not isinstance(task.train, Tensor):
         return None

@@ -19,7 +19,8 @@ LENGTHS = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100)
 
 def draw_specificity(task: Task, outcomes: Sequence[Outcome], path: Path) -> Path | None:
     """Draw one panel a kind of query; None where no method that is followed has scores."""
-    followed = [o for o in outcomes if o.scores and o.method in COLOURS]
+    by_method = {outcome.method: outcome for outcome in outcomes if outcome.scores}
+    followed = [by_method[name] for name in COLOURS if name in by_method]
     if not followed:
         return None
     figure, panels = new_figure(3.3 * len(task.queries), 3.6, len(task.queries))

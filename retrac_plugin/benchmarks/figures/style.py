@@ -19,6 +19,7 @@ COLOURS = {
     "retrac-curvature": "#cc79a7",
     "trak": "#009e73",
     "d-trak": "#e69f00",
+    "retrac-replay": "#8c6d46",
     "tracincp": "#56b4e9",
     "random": "#000000",
 }
@@ -45,6 +46,16 @@ def new_figure(width: float, height: float, columns: int = 1) -> tuple[Any, list
         axes.grid(color=RULE, linewidth=0.7)
         axes.set_axisbelow(True)
     return figure, panels
+
+
+def plain_log_ticks(axes: Any) -> None:
+    """Mark 1, 2 and 5 of each decade of two logarithmic axes, as plain numbers."""
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axis.set_minor_formatter(NullFormatter())
 
 
 def save(figure: Any, path: Path) -> Path:
