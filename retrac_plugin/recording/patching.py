@@ -12,8 +12,8 @@ Around = Callable[..., Any]
 
 
 @contextmanager
-def wrapped(owner: type, name: str, around: Around) -> Iterator[None]:
-    """Let ``around`` be called in place of the method that ``owner`` itself defines."""
+def wrapped(owner: Any, name: str, around: Around) -> Iterator[None]:
+    """Let ``around`` be called in place of the function that a class or module itself defines."""
     original = vars(owner)[name]
 
     @wraps(original)

@@ -40,37 +40,54 @@ class ScriptRecording:
 
     def __init__(self, keep: str, out: Path | None, command: Sequence[str]) -> None:
         self.keep, self.command = LADDER[keep], without_secrets(command)
+        _check_supported(command)
         self.step = self.start = 0
         self.log: VisitLog | None = None
         self.stopped = False
         self._out = out if out is not None else _output_dir(command)
         self._batch: tuple[Tensor | None, Any] = None, None
+        self._seen = False
         self._pending: list[Visits] = []
         self._training_set: TrainingSet | None = None
         self._looks: Tensor = torch.zeros(0, dtype=torch.uint8)
 
     def received(self, ids: Tensor | None, dataset: Any) -> None:
         """The script received a batch of these positions of ``dataset``, if they are known."""
-        self._batch = ids, dataset
+        self._batch, self._seen = (ids, dataset), False
 
     def belongs_in(self, directory: str) -> None:
-        """See ``stepping.Training``; what the command line says goes before it."""
+        """See ``accelerated.Training``; what the command line says goes before it."""
         self._out = self._out or Path(directory)
+
+    def waiting(self) -> bool:
+        """See ``mixing.Mixing``."""
+        return not self._seen
 
     def diffused(self, samples: Tensor, noise: Tensor, timesteps: Tensor) -> None:
         """See ``diffusing.Diffusion``."""
+        self._seen = True
         self._carefully(lambda: self._diffused(samples, noise, timesteps))
 
     def stepped(self, step_size: float) -> None:
-        """See ``stepping.Training``."""
+        """See ``accelerated.Training``.
+
+        Raises:
+            InputError: If batches were loaded, but nothing was seen that the recorder understands.
+        """
         if self.log is not None:
             log = self.log
             self._carefully(lambda: self._write(log, step_size))
+        elif self._batch[1] is not None:
+            raise InputError(
+                "retrac record: the script took a step, but was not seen to diffuse anything. "
+                "Expected add_noise of a scheduler of diffusers, or flow matching as in diffusers' "
+                "SD3, Flux and Sana scripts; in a loop of your own, use retrac.Recorder"
+            )
         self._pending.clear()
         self.step += 1
 
     def saved(self, directory: str) -> None:
-        """See ``stepping.Training``."""
+        """See ``accelerated.Training``."""
         named = STEP_IN_NAME.search(Path(directory).as_posix())
         if named and int(named[1]) != self.step:
             warnings.warn(
@@ -88,7 +105,7 @@ class ScriptRecording:
             self.saved(directory)
 
     def resumed(self, directory: str) -> None:
-        """See ``stepping.Training``.
+        """See ``accelerated.Training``.
 
         Raises:
             InputError: If the folder's name does not tell the step.
@@ -132,13 +149,11 @@ class ScriptRecording:
         ids = training_set.rows(positions)
         if self.log is None:
             self.log = self._open(training_set)
+        given = {"noise": noise, "samples": samples}
         # Copies: the script may go on to change its tensors in place.
-        tensors = {
-            what: values.detach().to("cpu", copy=True)
-            for what, values in (("noise", noise), ("samples", samples))
-        }
+        tensors = {what: given[what].detach().to("cpu", copy=True) for what in self.keep}
         timesteps = timesteps.detach().cpu().expand(len(ids)).clone()
-        self._pending.append(Visits(ids, timesteps, self._keys(ids, tensors["samples"]), tensors))
+        self._pending.append(Visits(ids, timesteps, self._keys(ids, samples), tensors))
 
     def _samples_of(self, dataset: Any, kinds: int) -> TrainingSet:
         known = self._training_set
@@ -176,10 +191,21 @@ class ScriptRecording:
         keys = torch.zeros(len(ids), dtype=torch.int64)
         if samples.dtype not in (torch.float32, torch.float64):
             return keys
-        for row in (self._looks[ids] < HASHED_LOOKS).nonzero().squeeze(1).tolist():
-            keys[row] = content_key(samples[row])
-            self._looks[ids[row]] += 1
+        rows = (self._looks[ids] < HASHED_LOOKS).nonzero().squeeze(1)
+        if len(rows):
+            looked_at = samples.detach()[rows.to(samples.device)].cpu()
+            keys[rows] = torch.tensor([content_key(sample) for sample in looked_at])
+            self._looks[ids[rows]] += 1
         return keys
+
+
+def _check_supported(command: Sequence[str]) -> None:
+    """Refuse what would record the wrong ids."""
+    if "--cache_latents" in command:
+        raise InputError(
+            "retrac record: with --cache_latents the scripts of diffusers train on latents in the "
+            "order of their first pass, not on the batch they load: leave it out"
+        )
 
 
 def without_secrets(command: Sequence[str]) -> list[str]:
