@@ -53,6 +53,18 @@ def retrac_register_tasks() -> Iterable[TaskEntry]:
         _load_digits,
         needs=("diffusers", "sklearn"),
     )
+    yield TaskEntry(
+        "cifar-mnist",
+        "a quarter of the paper's airplanes and zeros at 16x16; bring the data with --data",
+        lambda: _load_cifar_mnist("REDUCED"),
+        needs=("diffusers",),
+    )
+    yield TaskEntry(
+        "cifar-mnist-whole",
+        "the paper's 5,000 airplanes and 200 zeros at 32x32, for a GPU",
+        lambda: _load_cifar_mnist("WHOLE"),
+        needs=("diffusers",),
+    )
 
 
 @hookimpl
@@ -72,6 +84,12 @@ def _load_digits() -> Any:
     with requires("the digits task", "demo"):
         from retrac_adapters.digits.task import DIGITS
     return DIGITS
+
+
+def _load_cifar_mnist(size: str) -> Any:
+    with requires("the CIFAR-MNIST task", "diffusers"):
+        from retrac_adapters.cifar_mnist import task
+    return getattr(task, size)
 
 
 def _load_demo() -> Any:

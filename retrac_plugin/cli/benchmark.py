@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from retrac_plugin.cli.options import EXISTING
 
 @click.command()
 @click.argument("task")
+@click.option("--data", type=EXISTING, help="The file of a task that ships without its data.")
 @click.option("--train", type=EXISTING, help="Of your own run: the training set, as trained.")
 @click.option("--queries", type=EXISTING, help="Of your own run: the pictures to explain.")
 @click.option("--methods", help="Names that `retrac list` shows, with commas. Default: all.")
@@ -33,6 +35,7 @@ from retrac_plugin.cli.options import EXISTING
 )
 def benchmark(
     task: str,
+    data: Path | None,
     train: Path | None,
     queries: Path | None,
     methods: str | None,
@@ -57,6 +60,10 @@ def benchmark(
 
     own = task not in plugins.tasks() and Path(task).is_dir()
     source = _own(task, train, queries) if own else plugins.get_task(task)
+    if data is not None:
+        if not hasattr(source, "data"):
+            raise click.UsageError(f"the task {task} takes no --data")
+        source = replace(source, data=data)
     if threads is not None:
         torch.set_num_threads(threads)
     if regenerate:

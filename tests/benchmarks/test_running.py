@@ -216,4 +216,4 @@ def test_the_command_regenerates_the_truth(small_task_installed, tmp_path):
 def test_an_unknown_task_lists_those_there_are():
     result = CliRunner().invoke(main, ["benchmark", "imagenet"])
     assert result.exit_code == 1
-    assert "unknown task 'imagenet': installed are digits" in result.output
+    assert "unknown task 'imagenet': installed are cifar-mnist" in result.output
