@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from retrac_plugin.methods.outputs import elbo_weight
 
 import retrac_plugin as retrac
 from retrac_plugin import plugins
@@ -12,6 +11,7 @@ from retrac_plugin.methods.features import Cost, Pair, Side
 from retrac_plugin.methods.projection import CountSketch
 from retrac_plugin.methods.setting import Gradients
 from retrac_plugin.methods.trak import TRAK
+from retrac_plugin.outputs import elbo_weight
 from tests.methods import textbook
 from tests.small import small_case
 from tests.textbook import direction
