@@ -14,7 +14,7 @@ from retrac_plugin.diffusion import DiffusionModel
 from retrac_plugin.draws import Draws, Strided
 from retrac_plugin.errors import InputError
 from retrac_plugin.gradients.engine import EngineFactory
-from retrac_plugin.gradients.vmapped import VmapEngine
+from retrac_plugin.gradients.streamed import StreamedEngine
 from retrac_plugin.methods.projection import CountSketch, ProjectionFactory
 
 
@@ -27,7 +27,7 @@ class Gradients:
         projection: What is kept.
     """
 
-    engine: EngineFactory = VmapEngine
+    engine: EngineFactory = StreamedEngine
     projection: ProjectionFactory = field(default_factory=CountSketch)
 
 

@@ -5,7 +5,7 @@ import torch
 
 import retrac_plugin as retrac
 from retrac_plugin import plugins
-from retrac_plugin.gradients.vmapped import VmapEngine
+from retrac_plugin.gradients.streamed import StreamedEngine
 from retrac_plugin.methods.attributor import FeatureAttributor, attribute_together
 from retrac_plugin.methods.features import Cost, Pair, Side
 from retrac_plugin.methods.projection import CountSketch
@@ -123,13 +123,13 @@ def test_methods_that_share_features_score_as_alone(case):
 
 def test_shared_features_are_computed_once_and_counted_for_each(case, monkeypatch):
     rows = []
-    original = VmapEngine.gradients
+    original = StreamedEngine.gradients
 
     def counting(self, batch, draws):
         rows.append(batch.noisy.shape[0])
         return original(self, batch, draws)
 
-    monkeypatch.setattr(VmapEngine, "gradients", counting)
+    monkeypatch.setattr(StreamedEngine, "gradients", counting)
     names = ["gradient-dot", "gradient-cosine", "trak", "retrac-curvature"]
     found = attribute_together([build(n, case) for n in names], case.train, case.queries)
     samples = (len(case.train) + len(case.queries)) * 6
