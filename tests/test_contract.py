@@ -9,6 +9,14 @@ from retrac_plugin.extras import missing
 from tests.tiny import tiny_case
 
 QUERY_BLIND = {"training-loss"}  # a control that scores every query alike
+CHEAP = {
+    "dattri-if-arnoldi": {"max_iter": 5},
+    "dattri-if-cg": {"max_iter": 2},
+    "dattri-if-lissa": {"recursion_depth": 2},
+    "dattri-trak": {"proj_dim": 64},
+    "dattri-dtrak": {"proj_dim": 64},
+}
+"""Settings that cost little: no claim here depends on them."""
 CLOSE = {"rtol": 1e-7, "atol": 1e-10}
 
 
@@ -24,6 +32,8 @@ def make(request, case):
     if missing(entry.needs):
         pytest.skip(f"{entry.name} needs {', '.join(missing(entry.needs))}")
     attributor = entry.load()
+    if hasattr(attributor, "refusal"):
+        pytest.skip(f"{entry.name} says why it cannot: {attributor.refusal}")
 
     def build(**options):
         options = {
@@ -32,6 +42,7 @@ def make(request, case):
             "batch_size": 28,
             "device": "cpu",
             "progress": False,
+            **CHEAP.get(entry.name, {}),
             **options,
         }
         return attributor(case.model, case.checkpoints, **options)

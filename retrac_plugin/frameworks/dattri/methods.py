@@ -42,7 +42,7 @@ class Recipe:
     single_precision: bool = False
 
 
-_TRAK = {"proj_dim": 2048, "proj_type": "normal", "relative_damping": 0.1}
+_TRAK = {"proj_dim": 512, "proj_type": "normal", "relative_damping": 0.1}
 
 
 def _linear(attributor: str) -> Recipe:
@@ -60,22 +60,19 @@ RECIPES: dict[str, Recipe] = {
     "dattri-grad-cos": Recipe(partial(scoring.tracin, normalized_grad=True, weighted=False)),
     "dattri-trak": Recipe(scoring.trak, _TRAK),
     "dattri-dtrak": Recipe(scoring.trak, _TRAK, output="mean-squared-l2-norm"),
-    "dattri-if-cg": Recipe(
-        partial(scoring.influence, attributor="IFAttributorCG"),
-        {"max_iter": 10, "regularization": 0.5},
-    ),
+    "dattri-if-cg": Recipe(scoring.conjugate_gradients, {"max_iter": 10, "regularization": 10.0}),
     "dattri-if-lissa": Recipe(
-        partial(scoring.influence, attributor="IFAttributorLiSSA"),
+        scoring.lissa,
         {
-            "batch_size": 8,
+            "batch_size": None,
             "num_repeat": 1,
-            "recursion_depth": 500,
-            "damping": 0.01,
-            "scaling": 50.0,
+            "recursion_depth": 50,
+            "damping": 0.2,
+            "scaling": 100.0,
         },
     ),
     "dattri-if-arnoldi": Recipe(
-        scoring.arnoldi, {"proj_dim": 20, "max_iter": 50, "regularization": 0.5}
+        scoring.arnoldi, {"proj_dim": 10, "max_iter": 25, "regularization": 0.5}
     ),
     "dattri-datainf": Recipe(scoring.datainf, {"relative_damping": 0.1}),
     "dattri-ekfac": Recipe(ekfac, {"relative_damping": 0.1}, last_only=True),
@@ -163,10 +160,10 @@ class RefusedMethod:
     """A method of dattri that has no meaning for diffusion models; constructing it says why."""
 
     name: ClassVar[str]
-    reason: ClassVar[str]
+    refusal: ClassVar[str]
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
-        raise RetracError(f"{self.name} cannot score a diffusion model: {self.reason}")
+        raise RetracError(f"{self.name} cannot score a diffusion model: {self.refusal}")
 
 
 REFUSALS = {
@@ -180,7 +177,7 @@ REFUSALS = {
 def method(name: str) -> type[DattriMethod | RefusedMethod]:
     """Return the class registered as ``name``."""
     if name in REFUSALS:
-        return type(name, (RefusedMethod,), {"name": name, "reason": REFUSALS[name]})
+        return type(name, (RefusedMethod,), {"name": name, "refusal": REFUSALS[name]})
     return type(name, (DattriMethod,), {"name": name, "recipe": RECIPES[name]})
 
 

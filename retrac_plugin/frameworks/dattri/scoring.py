@@ -52,15 +52,28 @@ def trak(job: Job, *, proj_dim: int, proj_type: str, relative_damping: float) ->
     return attributor.attribute(test_dataloader=job.queries.loader())  # type: ignore[no-any-return]
 
 
-def influence(job: Job, *, attributor: str, **settings: Any) -> Tensor:
-    """Influence functions: ``g_q^T (H + lambda I)^-1 g_i``, the mean over checkpoints.
+def conjugate_gradients(job: Job, **settings: float) -> Tensor:
+    """Influence functions: ``g_q^T (H + regularization I)^-1 g_i``, the mean over checkpoints.
 
-    The Hessian is that of the whole training set in one batch: over several dattri would sum the
+    ``H`` is the Hessian of the whole training set in one batch: over several, dattri would sum the
     solutions of each batch's own Hessian, which is no influence function.
     """
-    made = getattr(algorithm, attributor)(job.task, device=job.device, **settings)
-    made.cache(job.train.whole())
-    return _attribute(made, job)
+    attributor = algorithm.IFAttributorCG(job.task, device=job.device, **settings)
+    attributor.cache(job.train.whole())
+    return _attribute(attributor, job)
+
+
+def lissa(job: Job, *, batch_size: int | None, **settings: float) -> Tensor:
+    """Influence functions by a recursion whose fixed point is damped by ``damping * scaling``.
+
+    ``batch_size`` None is the whole training set, with which nothing is left to chance. The whole
+    set is cached in one batch for the reason given at ``conjugate_gradients``.
+    """
+    attributor = algorithm.IFAttributorLiSSA(
+        job.task, device=job.device, batch_size=batch_size or len(job.train.ids), **settings
+    )
+    attributor.cache(job.train.whole())
+    return _attribute(attributor, job)
 
 
 def datainf(job: Job, *, relative_damping: float) -> Tensor:
