@@ -18,8 +18,9 @@ help:
 demo: $(VENV)/.installed
 	$(BIN)/retrac demo --out retrac-demo
 
+# One thread each: the tests' tensors are too small to share between threads.
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4
 
 check: $(VENV)/.installed
 	$(BIN)/ruff check .

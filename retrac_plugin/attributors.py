@@ -18,11 +18,11 @@ from tqdm.auto import tqdm
 
 from retrac_plugin.checkpoints import Checkpoint, check_checkpoints
 from retrac_plugin.diffusion import DiffusionModel, check_deterministic
-from retrac_plugin.draws import Draws, Strided, Uniform
+from retrac_plugin.draws import Draws, Recorded, Strided, Uniform
 from retrac_plugin.errors import InputError
 from retrac_plugin.examples import Examples, ExampleSource
 from retrac_plugin.gradients.engine import EngineFactory
-from retrac_plugin.gradients.vmapped import VmapEngine
+from retrac_plugin.gradients.streamed import StreamedEngine
 from retrac_plugin.passes import CheckpointPass
 from retrac_plugin.rescaling import DIFFUSION_RETRAC, DIFFUSION_TRACIN, Method
 from retrac_plugin.scores import Scores
@@ -58,7 +58,7 @@ class DiffusionAttributor:
         query_draws: Draws | None = None,
         batch_size: int = 64,
         device: str | torch.device | None = None,
-        engine: EngineFactory = VmapEngine,
+        engine: EngineFactory = StreamedEngine,
         progress: bool | Callable[[int], Any] | None = None,
     ) -> None:
         if not isinstance(model, DiffusionModel):
@@ -72,6 +72,11 @@ class DiffusionAttributor:
         self.checkpoints = check_checkpoints(checkpoints)
         self.train_draws: Draws = Uniform(1) if train_draws is None else train_draws
         self.query_draws: Draws = Strided(10, noise_draws=4) if query_draws is None else query_draws
+        if isinstance(train_draws, Recorded) and None in [c.step for c in self.checkpoints]:
+            raise InputError(
+                "train_draws: recorded draws are found by a checkpoint's training step, and one of "
+                "these has none. Write Checkpoint(parameters, step_size, step)"
+            )
         self.batch_size = batch_size
         self.device = _device(device, model)
         self.engine = engine

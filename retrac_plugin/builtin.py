@@ -67,6 +67,11 @@ def retrac_register_commands() -> Iterable[CommandEntry]:
         _lazily("cli.doctor", "doctor"),
     )
     yield CommandEntry(
+        "record",
+        "Run a training script, unchanged, and record what it trains on.",
+        _lazily("cli.record", "record"),
+    )
+    yield CommandEntry(
         "attribute",
         "Say which training images made some pictures what they are.",
         _lazily("cli.attribute", "attribute"),

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from retrac_plugin.errors import CheckpointError, InputError
+from retrac_plugin.preconditioners import Preconditioner
 from retrac_plugin.weight_files import read_weights
 
 _NAMED = 3
@@ -27,12 +28,15 @@ class Checkpoint:
         step: Training steps done when it was saved; None where unknown.
         read: How to read it where it lies; for files that hold more than a state dict, or one by
             other names than the network's.
+        preconditioner: How the optimiser scaled its steps by parameter, see ``preconditioners``;
+            None for plain gradient steps.
     """
 
     parameters: Mapping[str, Tensor] | str | Path = field(repr=False)
     step_size: float = 1.0
     step: int | None = None
     read: Callable[[Path], dict[str, Tensor]] = field(default=read_weights, repr=False)
+    preconditioner: Preconditioner | None = field(default=None, repr=False)
 
     def load(self) -> dict[str, Tensor]:
         """Return the state dict.

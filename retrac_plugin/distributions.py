@@ -22,12 +22,12 @@ def uniform(uniforms: Tensor) -> Tensor:
 
 
 def logit_normal(mean: float = 0.0, std: float = 1.0) -> TimestepDistribution:
-    """Positions whose logit is normal: Esser et al., arXiv 2403.03206, equation 19."""
+    """Positions whose logit is normal: Esser et al., arXiv 2403.03206, section 3.1."""
     return lambda uniforms: torch.sigmoid(mean + std * torch.special.ndtri(uniforms))
 
 
 def mode(scale: float = 1.29) -> TimestepDistribution:
-    """Positions with a mode in the middle: Esser et al., arXiv 2403.03206, equation 20."""
+    """Positions with a mode in the middle: Esser et al., arXiv 2403.03206, section 3.1."""
     return lambda u: 1 - u - scale * (torch.cos(math.pi / 2 * u).square() - 1 + u)
 
 

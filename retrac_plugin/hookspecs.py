@@ -122,6 +122,7 @@ class RunRequest:
         base: Where the model that was fine-tuned lies, or None.
         model: A ``DiffusionModel``, where the folder does not describe one, or None.
         arguments: Arguments of the training script that are known otherwise, by name.
+        optimizer: ``"plain"`` for plain gradient steps, ``"adam"`` for steps as Adam scaled them.
     """
 
     directory: Path
@@ -130,6 +131,7 @@ class RunRequest:
     base: str | Path | None = None
     model: Any = None
     arguments: Mapping[str, Any] = field(default_factory=dict)
+    optimizer: str = "plain"
 
 
 @hookspec

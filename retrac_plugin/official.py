@@ -41,11 +41,11 @@ def read_official(request: RunRequest, files: Mapping[int, Path]) -> Run:
     Raises:
         InputError: If the request brings no model, or asks for EMA weights.
     """
-    if request.model is None or request.weights != "raw":
+    if request.model is None or (request.weights, request.optimizer) != ("raw", "plain"):
         raise InputError(
             f"{str(request.directory)!r} holds checkpoints of the paper's own training code, which "
-            "describe no network and keep no EMA: pass model=retrac.wrap(network, scheduler, "
-            "predict=...) and weights='raw'"
+            "describe no network and keep no EMA and no optimiser: pass model=retrac.wrap(network, "
+            "scheduler, predict=...), weights='raw' and optimizer='plain'"
         )
     rate = request.arguments.get("learning_rate")
     epochs = list(files)

@@ -15,7 +15,14 @@ from retrac_plugin.diffusion import DiffusionModel, NoisyBatch
 from retrac_plugin.draws import Draw, Draws, Request, draw_within
 from retrac_plugin.errors import GradientError, InputError
 from retrac_plugin.examples import Block, ExampleSource
-from retrac_plugin.gradients.engine import EngineFactory, GradientEngine, Products
+from retrac_plugin.gradients.engine import (
+    EngineFactory,
+    GradientEngine,
+    LossFunction,
+    Parameters,
+    Products,
+)
+from retrac_plugin.preconditioners import along
 from retrac_plugin.rescaling import Rescaling
 
 Tick = Callable[[int], object]
@@ -51,9 +58,13 @@ class CheckpointPass:
 
     def __post_init__(self) -> None:
         fixed = load_into(self.model.network, self.checkpoint, self.device)
-        attributed = {name: fixed.pop(name) for name in self.model.attributed_names()}
+        attributed: Parameters = {name: fixed.pop(name) for name in self.model.attributed_names()}
         self.dtype = next(iter(attributed.values())).dtype
-        self.engine = self.make_engine(partial(self.model.losses, fixed), attributed)
+        losses: LossFunction = partial(self.model.losses, fixed)
+        if self.checkpoint.preconditioner is not None:
+            roots = self.checkpoint.preconditioner()
+            losses, attributed = along(losses, attributed, roots)
+        self.engine = self.make_engine(losses, attributed)
 
     def query_gradients(
         self, source: ExampleSource, draws: Draws, rescalings: Sequence[Rescaling]

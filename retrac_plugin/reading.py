@@ -16,6 +16,9 @@ from retrac_plugin.run import Run
 WEIGHTS = ("raw", "ema")
 """Which weights of a run to attribute: as trained, or their moving average."""
 
+OPTIMIZERS = ("plain", "adam")
+"""By which steps: those of the plain gradient, or as Adam scaled them."""
+
 
 def read_run(
     directory: str | Path,
@@ -25,6 +28,7 @@ def read_run(
     base: str | Path | None = None,
     model: DiffusionModel | None = None,
     arguments: Mapping[str, Any] | None = None,
+    optimizer: str = "plain",
 ) -> Run:
     """Read a training run: network, schedule, checkpoints, step sizes, and trace if it has one.
 
@@ -38,6 +42,8 @@ def read_run(
         arguments: Arguments of the training script by name, such as ``{"snr_gamma": 5.0}``; they
             complete, and overrule, those that the run kept. ``num_samples`` is the size of the
             training set.
+        optimizer: ``"plain"`` for influence by plain gradient steps, as in the paper; ``"adam"`` to
+            scale gradients as Adam did, by the second moments that the run kept.
 
     Raises:
         InputError: If the folder does not exist, or more must be told to read it.
@@ -47,9 +53,10 @@ def read_run(
     path = Path(directory)
     if not path.is_dir():
         raise InputError(f"expected a training run's folder, got {str(path)!r}, which is none")
-    if weights not in WEIGHTS:
-        raise InputError(f"weights: expected one of {', '.join(WEIGHTS)}, got {weights!r}")
-    request = RunRequest(path, loss, weights, base, model, dict(arguments or {}))
+    for name, value, known in (("weights", weights, WEIGHTS), ("optimizer", optimizer, OPTIMIZERS)):
+        if value not in known:
+            raise InputError(f"{name}: expected one of {', '.join(known)}, got {value!r}")
+    request = RunRequest(path, loss, weights, base, model, dict(arguments or {}), optimizer)
     run = plugins.plugin_manager().hook.retrac_read_run(request=request)
     if run is None:
         raise PluginError(

@@ -18,7 +18,7 @@ from retrac_plugin.findings import (
     Finding,
     of_kind,
 )
-from retrac_plugin.trace import TRACE_FILE, Trace, read_trace
+from retrac_plugin.trace import Trace, is_recorded, read_trace
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +69,25 @@ class Run:
         )
 
 
+def read_checkpoints(directory: Path) -> tuple[list[Checkpoint], Trace | None]:
+    """Read the checkpoints of a training of one's own, and its trace where there is one.
+
+    Step sizes are as recorded; where nothing was, the steps since the checkpoint before.
+
+    Raises:
+        CheckpointError: If there is no checkpoint.
+        TraceError: If the trace is damaged.
+    """
+    folders = checkpoint_folders(directory)
+    steps, trace = list(folders), find_trace(folders)
+    if trace is None:
+        step_sizes = step_sizes_of_rates([1.0] * len(steps), steps, 1.0)
+    else:
+        step_sizes = step_sizes_of_trace(trace, steps)
+    series = zip(folders.items(), step_sizes, strict=True)
+    return [Checkpoint(folder, size, step) for (step, folder), size in series], trace
+
+
 def checkpoint_folders(directory: Path) -> dict[int, Path]:
     """Return a run's ``checkpoint-STEP`` folders by step, oldest first.
 
@@ -89,9 +108,8 @@ def find_trace(folders: dict[int, Path]) -> Trace | None:
     Raises:
         TraceError: If it is damaged.
     """
-    if not any((folder / TRACE_FILE).is_file() for folder in folders.values()):
-        return None
-    return read_trace(next(iter(folders.values())).parent)
+    directory = next(iter(folders.values())).parent
+    return read_trace(directory) if is_recorded(directory) else None
 
 
 def step_sizes_of_trace(trace: Trace, steps: Sequence[int]) -> list[float]:
@@ -130,4 +148,5 @@ def describe_trace(trace: Trace | None) -> Finding:
             "record the next training",
         )
     visits, samples = len(trace.ids), trace.num_samples
-    return Finding(FOUND, "trace", f"{visits} visits of {samples} samples, replayed exactly")
+    replayed = "timesteps replayed, noise drawn anew" if trace.noise_is_new else "replayed exactly"
+    return Finding(FOUND, "trace", f"{visits} visits of {samples} samples, {replayed}")

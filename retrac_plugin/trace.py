@@ -1,31 +1,46 @@
 """What training did: which sample was seen at which timestep, with which noise, when.
 
-Noise is not stored but rebuilt: a visit's noise is a function of (seed, sample id, visit's draw).
+The recorder's noise is not stored but rebuilt: a visit's noise is a function of (seed, sample id,
+visit's draw). A recorded script draws its own, so there the noise that attribution needs is kept.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from retrac_plugin.errors import TraceError
-from retrac_plugin.randomness import SCHEME, normal
+from retrac_plugin.kept import KeptRows
+from retrac_plugin.launches import surviving
+from retrac_plugin.randomness import normal
+from retrac_plugin.trace_parts import (
+    CHANGING,
+    COLUMNS,
+    FORMAT,
+    TRACE_FILE,
+    UNKNOWN,
+    Looks,
+    Part,
+    find_parts,
+    read_part,
+)
 
-TRACE_FILE = "retrac_trace.safetensors"
-"""Name of the trace beside each checkpoint; it holds the visits since the checkpoint before."""
-
-FORMAT = 1
-UNKNOWN, CHANGING = 0, -1
-"""Content keys of a sample that was not seen, and of one that was not the same at every visit."""
-
-COLUMNS = ("ids", "timesteps", "steps", "draws", "step_sizes")
+__all__ = [
+    "CHANGING",
+    "COLUMNS",
+    "FORMAT",
+    "TRACE_FILE",
+    "UNKNOWN",
+    "Trace",
+    "is_recorded",
+    "read_trace",
+    "visit_key",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +54,12 @@ class Trace:
         draws: The counter its noise was drawn with, ``[visit]``.
         step_sizes: Learning rate of its step, ``[visit]``, float64.
         keys: Content key of each sample, ``[sample]``; ``UNKNOWN``, or ``CHANGING`` (augmented).
-        seed: Seed of the noise.
+        seed: Seed of the noise that is not kept.
+        noise_origin: ``"rebuilt"`` from the seed, ``"kept"``, or ``"anew"``: training's own noise
+            is not known, and other noise is drawn by the seed.
+        kept: ``noise`` and ``samples`` of visits, where they were kept.
+        names: File names of the samples, where they are known.
+        command: The script that was recorded last, and its arguments.
     """
 
     ids: Tensor
@@ -49,23 +69,61 @@ class Trace:
     step_sizes: Tensor
     keys: Tensor
     seed: int
+    noise_origin: str = "rebuilt"
+    kept: Mapping[str, KeptRows] = field(default_factory=dict)
+    names: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
 
     @property
     def num_samples(self) -> int:
         """Number of samples in the training set."""
         return self.keys.shape[0]
 
+    @property
+    def noise_is_new(self) -> bool:
+        """Whether the noise is not training's own: the timesteps alone were recorded."""
+        return self.noise_origin == "anew"
+
+    @cached_property
+    def num_steps(self) -> int:
+        """Training steps that were recorded."""
+        return int(self.steps.max()) + 1
+
     def noise(self, visits: Tensor, shape: Sequence[int]) -> Tensor:
-        """Return the noise ``[visit, *shape]`` of some visits, as in training, float32."""
+        """Return the noise ``[visit, *shape]`` of some visits, float32; see ``noise_origin``.
+
+        Raises:
+            TraceError: If it should have been kept for one of them, but was not.
+        """
+        if "noise" in self.kept:
+            return self.kept["noise"].read(visits, shape)
         keys = zip(self.ids[visits].tolist(), self.draws[visits].tolist(), strict=True)
         return normal([visit_key(self.seed, sample_id, draw) for sample_id, draw in keys], shape)
+
+    def samples(self, visits: Tensor, shape: Sequence[int]) -> Tensor:
+        """Return the clean samples ``[visit, *shape]`` as training saw them: augmented, or latents.
+
+        Raises:
+            TraceError: If they were not kept.
+        """
+        if "samples" not in self.kept:
+            raise TraceError(
+                "the samples were not kept: record with `retrac record --keep samples`"
+            )
+        return self.kept["samples"].read(visits, shape)
 
     def last_visits(self, ids: Sequence[int], step: int) -> Tensor:
         """Return each sample's last visit before the checkpoint saved after ``step`` steps.
 
         Raises:
-            TraceError: If a sample was not visited by then.
+            TraceError: If a sample was not visited by then, or the checkpoint is of another run.
         """
+        if step > self.num_steps:
+            raise TraceError(
+                f"the checkpoint of step {step} is later than what was recorded "
+                f"({self.num_steps} steps): leave it out, it is of another run or of a stretch "
+                "that was done again after a resume"
+            )
         visits = self._last_visits(step)[torch.as_tensor(ids)]
         missing = [i for i, visit in zip(ids, visits.tolist(), strict=True) if visit < 0]
         if missing:
@@ -117,8 +175,13 @@ def visit_key(seed: int, sample_id: int, draw: int) -> tuple[int, ...]:
     return (seed, 0, sample_id, draw)
 
 
+def is_recorded(directory: str | Path) -> bool:
+    """Return whether a run holds a trace."""
+    return bool(find_parts(Path(directory)))
+
+
 def read_trace(directory: str | Path) -> Trace:
-    """Read the trace of a run from the parts beside its checkpoints.
+    """Read the trace of a run from the parts in it, whichever processes and launches left them.
 
     Args:
         directory: The run; parts are looked for in it and in its subfolders.
@@ -126,39 +189,71 @@ def read_trace(directory: str | Path) -> Trace:
     Raises:
         TraceError: If there is none, or its parts do not belong together.
     """
-    parts = [_read_part(path) for path in sorted(Path(directory).rglob(TRACE_FILE))]
+    parts = [read_part(path) for path in find_parts(Path(directory))]
     if not parts:
         raise TraceError(f"no {TRACE_FILE} in {str(directory)!r}: the run was not recorded")
-    parts.sort(key=lambda part: int(part[1]["step"]))
-    (first, about) = parts[0]
-    for columns, other in parts[1:]:
-        if other["seed"] != about["seed"] or columns["keys"].shape != first["keys"].shape:
-            raise TraceError(
-                f"the traces in {str(directory)!r} are of different runs: keep one run"
-            )
-    whole = {name: torch.cat([columns[name] for columns, _ in parts]) for name in COLUMNS}
-    keys = _merge_keys(torch.stack([columns["keys"] for columns, _ in parts]))
-    return Trace(**whole, keys=keys, seed=int(about["seed"]))
+    _check_together(parts, directory)
+    return _merged(surviving(parts))
 
 
-def _merge_keys(keys: Tensor) -> Tensor:
-    """Return each sample's key from all parts ``[part, sample]``: a resumed run starts anew."""
-    highest = keys.amax(0)
-    same = ((keys == UNKNOWN) | (keys == highest)).all(0)
-    return torch.where(same, highest, CHANGING)
-
-
-def _read_part(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    try:
-        with safe_open(path, framework="pt") as file:
-            about = json.loads((file.metadata() or {}).get("retrac", "{}"))
-            columns = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 not a dict
-    except (SafetensorError, OSError, ValueError) as error:
-        raise TraceError(f"cannot read the trace {str(path)!r}: {error}") from error
-    wanted = {*COLUMNS, "keys"}
-    if about.get("format") != FORMAT or about.get("scheme") != SCHEME or set(columns) != wanted:
+def _check_together(parts: Sequence[Part], directory: str | Path) -> None:
+    runs = {
+        (p.origin.seed, p.origin.num_samples, p.origin.noise, p.names, *sorted(p.kept))
+        for p in parts
+    }
+    if len(runs) > 1:
         raise TraceError(
-            f"{str(path)!r} was written by another version: expected format {FORMAT} with noise "
-            f"{SCHEME!r}, got {about.get('format')} with {about.get('scheme')!r}"
+            f"the traces in {str(directory)!r} are of different runs (other seeds, training sets "
+            "or `--keep`): keep one run"
         )
-    return columns, about
+
+
+def _merged(parts: Sequence[Part]) -> Trace:
+    """Join parts in the order of their steps."""
+    columns = {name: torch.cat([part.columns[name] for part in parts]) for name in parts[0].columns}
+    order = columns["steps"].argsort(stable=True)
+    if not len(order):
+        raise TraceError(f"{str(parts[0].path)!r} holds no visit: the training did not take a step")
+    origin = parts[0].origin
+    columns = {name: column[order] for name, column in columns.items()}
+    return Trace(
+        **{name: columns[name] for name in COLUMNS},
+        keys=_merged_keys([part.looks for part in parts], origin.num_samples),
+        seed=origin.seed,
+        noise_origin=origin.noise,
+        kept=_merged_rows(parts, order),
+        names=parts[0].names,
+        command=parts[-1].command,
+    )
+
+
+def _merged_rows(parts: Sequence[Part], order: Tensor) -> dict[str, KeptRows]:
+    kept = {}
+    for what in parts[0].kept:
+        counts = [len(part.kept[what]) for part in parts]
+        before = torch.tensor([0, *counts]).cumsum(0).tolist()
+        shifted = [
+            torch.where(part.columns["files"] < 0, -1, part.columns["files"] + offset)
+            for part, offset in zip(parts, before, strict=False)
+        ]
+        files = [file for part in parts for file in part.kept[what]]
+        rows = torch.cat([part.columns["rows"] for part in parts])[order]
+        kept[what] = KeptRows(what, files, torch.cat(shifted)[order], rows)
+    return kept
+
+
+def _merged_keys(looks: Sequence[Looks], num_samples: int) -> Tensor:
+    """Return each sample's key; unknown after a single look.
+
+    Where one sample differs from look to look, training augments its samples, and those that look
+    the same do so by chance.
+    """
+    ids, keys, weights = (
+        torch.cat([getattr(look, name) for look in looks]) for name in ("ids", "keys", "weights")
+    )
+    zeros = torch.zeros(num_samples, dtype=torch.int64)
+    lowest = zeros.scatter_reduce(0, ids, keys, "amin", include_self=False)
+    highest = zeros.scatter_reduce(0, ids, keys, "amax", include_self=False)
+    if CHANGING in keys or not torch.equal(lowest, highest):
+        return torch.full_like(zeros, CHANGING)
+    return torch.where(zeros.index_add(0, ids, weights) >= 2, lowest, UNKNOWN)

@@ -90,7 +90,7 @@ def sigma_sqrt() -> Weighting:
 
 
 def cosmap() -> Weighting:
-    """``2 / (pi (1 - 2 sigma + 2 sigma^2))``: Esser et al., arXiv 2403.03206, equation 21."""
+    """``2 / (pi (1 - 2 sigma + 2 sigma^2))``: Esser et al., arXiv 2403.03206, section 3.1."""
 
     def weights(schedule: NoiseSchedule, timesteps: Tensor) -> Tensor:
         sigmas = _sigmas(schedule, timesteps)

@@ -27,7 +27,7 @@ checkpoints = [retrac.Checkpoint(model.network.state_dict())]
 ours = retrac.DiffusionReTrac(model, checkpoints, query_draws=retrac.Strided(2))
 assert ours.attribute(images, images[:2]).values.isfinite().all()
 
-theirs = plugins.get_attributor("pixel-similarity")(model, checkpoints)
+theirs = plugins.get_attributor("edge-similarity")(model, checkpoints)
 values = theirs.attribute(images, images[:2]).values
 assert values.argmax(1).tolist() == [0, 1]
 assert plugins.get_metric("decisiveness")(values, retrac_plugin.metrics.Evidence()) > 0
@@ -65,5 +65,5 @@ def test_its_attributor_metric_and_adapter_work(installed):
 
 def test_the_list_says_who_brings_what(installed):
     done = installed("from retrac_plugin.cli import main; main()", "list")
-    assert "pixel-similarity           cosine of pixels [example]" in done.stdout, done.stderr
+    assert "edge-similarity            cosine of edges [example]" in done.stdout, done.stderr
     assert "decisiveness" in done.stdout

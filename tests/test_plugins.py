@@ -34,8 +34,8 @@ def attributor_plugin(name, load=lambda: "the class"):
 
 
 def test_our_own_methods_come_through_the_hooks(manager):
-    assert {"diffusion-tracin", "diffusion-retrac"} <= set(plugins.attributors())
-    assert {plugin for _, plugin in plugins.attributors().values()} == {"core"}
+    for name in ("diffusion-tracin", "diffusion-retrac"):
+        assert plugins.attributors()[name][1] == "core"
     assert {"core", "diffusers"} <= {name for name, _ in manager.list_name_plugin()}
 
 

@@ -1,6 +1,7 @@
 """What the recorder writes, the trace reads, and attribution replays."""
 
 import copy
+import json
 
 import pytest
 import torch
@@ -11,8 +12,9 @@ from retrac_plugin.errors import InputError, TraceError
 from retrac_plugin.examples import ExampleSource
 from retrac_plugin.gradients.vmapped import VmapEngine
 from retrac_plugin.passes import CheckpointPass
-from retrac_plugin.run import read_checkpoints
-from retrac_plugin.trace import TRACE_FILE
+from retrac_plugin.randomness import SCHEME, normal
+from retrac_plugin.run import checkpoint_folders, find_trace, step_sizes_of_trace
+from retrac_plugin.trace import TRACE_FILE, visit_key
 from tests.small import small_case
 
 EPOCH = 3  # steps of three samples over a set of eight: the last batch holds two
@@ -93,19 +95,20 @@ def test_the_replayed_loss_is_the_training_loss(training):
 
 def test_step_sizes_are_learning_rate_times_visits(training):
     _, directory, _, _ = training
-    checkpoints, trace = read_checkpoints(directory)
-    assert [checkpoint.step for checkpoint in checkpoints] == [3, 6, 9]
+    folders = checkpoint_folders(directory)
+    assert list(folders) == [3, 6, 9]
     rates = [0.1 / (1 + step) for step in range(9)]
-    for k, checkpoint in enumerate(checkpoints):
+    step_sizes = step_sizes_of_trace(find_trace(folders), list(folders))
+    for k, step_size in enumerate(step_sizes):
         expected = 3 * rates[3 * k] + 3 * rates[3 * k + 1] + 2 * rates[3 * k + 2]
-        assert checkpoint.step_size == pytest.approx(expected / 8)
-    assert trace is not None
+        assert step_size == pytest.approx(expected / 8)
 
 
 def test_recorded_draws_refuse_another_dataset(training):
     case, directory, _, _ = training
     trace = retrac.read_trace(directory)
-    checkpoints, _ = read_checkpoints(directory)
+    folders = checkpoint_folders(directory)
+    checkpoints = [retrac.Checkpoint(folder, 1.0, step) for step, folder in folders.items()]
     attributor = retrac.DiffusionTracIn(
         case.model, checkpoints, train_draws=retrac.Recorded(trace), query_draws=retrac.Strided(2)
     )
@@ -116,6 +119,14 @@ def test_recorded_draws_refuse_another_dataset(training):
     changed = [*case.train[:5], case.train[5] + 0.01, *case.train[6:]]
     with pytest.raises(TraceError, match="sample 5 is not the one"):
         attributor.attribute(changed, case.queries)
+
+
+def test_recorded_draws_need_the_checkpoints_steps(training):
+    case, directory, _, _ = training
+    unnumbered = retrac.Checkpoint(case.network.state_dict(), 0.1)
+    recorded = retrac.Recorded(retrac.read_trace(directory))
+    with pytest.raises(InputError, match="checkpoint's training step, and one of these has none"):
+        retrac.DiffusionTracIn(case.model, [unnumbered], train_draws=recorded)
 
 
 def test_a_sample_without_a_visit_is_named(training):
@@ -214,3 +225,78 @@ def test_a_truncated_trace_is_refused(training):
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(TraceError, match="cannot read the trace"):
         retrac.read_trace(directory)
+
+
+def as_process(monkeypatch, process, processes=2):
+    monkeypatch.setenv("RANK", str(process))
+    monkeypatch.setenv("WORLD_SIZE", str(processes))
+
+
+def test_each_process_saves_a_part_of_its_own(tmp_path, monkeypatch):
+    """A sample that fills up two processes' batches gets other noise in each."""
+    images, t, noises = torch.zeros(3, 1, 2, 2), torch.tensor([5]), []
+    for process in range(2):
+        as_process(monkeypatch, process)
+        recorder = retrac.Recorder(num_samples=3)
+        noises += [recorder.draw([i], t, images[:1], 0.1) for i in (process, 2)]
+        recorder.save(tmp_path / "checkpoint-2")
+    trace = retrac.read_trace(tmp_path)
+    assert trace.ids.tolist() == [0, 1, 2, 2]
+    assert trace.steps.tolist() == [0, 0, 1, 1]
+    order = [noises[0], noises[2], noises[1], noises[3]]
+    assert torch.equal(trace.noise(torch.arange(4), (1, 2, 2)), torch.cat(order))
+    assert not (noises[1] == noises[3]).any()
+
+
+def test_a_process_that_did_not_save_is_missed(tmp_path, monkeypatch):
+    as_process(monkeypatch, 0)
+    recorder = retrac.Recorder(num_samples=1)
+    recorder.draw([0], torch.tensor([1]), torch.zeros(1, 1, 2, 2), 0.1)
+    recorder.save(tmp_path)
+    with pytest.raises(TraceError, match=r"process 1 left no trace.*not the main one alone"):
+        retrac.read_trace(tmp_path)
+
+
+def test_noise_is_not_repeated_after_a_resume_under_accumulation(tmp_path):
+    """Two batches make a step, so that batches are counted otherwise than steps."""
+    image, t = torch.zeros(1, 1, 2, 2), torch.tensor([5])
+    noises = []
+    for start in (0, 2):
+        recorder = retrac.Recorder(num_samples=1, step=start)
+        for step in (start, start, start + 1, start + 1):
+            noises.append(recorder.draw([0], t, image, 0.1, step=step))
+        recorder.save(tmp_path / f"checkpoint-{start + 2}")
+    assert len(torch.cat(noises).flatten(1).unique(dim=0)) == 8
+    assert retrac.read_trace(tmp_path).steps.tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
+
+
+def test_a_stretch_that_was_done_again_counts_once(tmp_path):
+    """Resumed from checkpoint 2, with checkpoints elsewhere than before: 3 and 4 are left over."""
+    image, t = torch.zeros(1, 1, 2, 2), torch.tensor([5])
+    for start, saves in ((0, (2, 3, 4)), (2, (5,))):
+        recorder = retrac.Recorder(num_samples=1, step=start)
+        for save in saves:
+            while recorder.step < save:
+                recorder.draw([0], t, image, 0.1 + start)
+            recorder.save(tmp_path / f"checkpoint-{save}")
+    trace = retrac.read_trace(tmp_path)
+    assert trace.steps.tolist() == [0, 1, 2, 3, 4]
+    assert trace.step_sizes.tolist() == [0.1, 0.1, 2.1, 2.1, 2.1]
+
+
+def test_traces_of_the_first_format_are_read(tmp_path):
+    about = {"format": 1, "scheme": SCHEME, "seed": 3, "step": 2}
+    columns = {
+        "ids": torch.tensor([0, 1]),
+        "timesteps": torch.tensor([7, 8]),
+        "steps": torch.tensor([0, 1]),
+        "draws": torch.tensor([0, 1]),
+        "step_sizes": torch.tensor([0.1, 0.2], dtype=torch.float64),
+        "keys": torch.tensor([5, 6]),
+    }
+    save_file(columns, tmp_path / TRACE_FILE, {"retrac": json.dumps(about)})
+    trace = retrac.read_trace(tmp_path)
+    assert trace.timesteps.tolist() == [7, 8]
+    assert trace.keys.tolist() == [5, 6]
+    expected = normal([visit_key(3, 0, 0), visit_key(3, 1, 1)], (1, 2, 2))
+    assert torch.equal(trace.noise(torch.arange(2), (1, 2, 2)), expected)

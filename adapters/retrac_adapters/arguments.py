@@ -14,6 +14,33 @@ from retrac_plugin.findings import CONTRADICTION, FOUND, NOT_RECORDED, Finding
 
 FILE = "hparams.yml"
 
+UNCONDITIONAL = "train_unconditional"
+"""What ``train_unconditional.py`` calls itself."""
+
+MATTERING = {
+    "do_edm_style_training",
+    "dream_training",
+    "gradient_accumulation_steps",
+    "guidance_scale",
+    "input_perturbation",
+    "learning_rate",
+    "logit_mean",
+    "logit_std",
+    "lora_alpha",
+    "mode_scale",
+    "noise_offset",
+    "precondition_outputs",
+    "prediction_type",
+    "prior_loss_weight",
+    "random_flip",
+    "snr_gamma",
+    "train_batch_size",
+    "train_text_encoder",
+    "weighting_scheme",
+    "with_prior_preservation",
+}
+"""Arguments that the loss or the step sizes depend on."""
+
 
 @dataclass(frozen=True)
 class Arguments:
@@ -47,7 +74,8 @@ def read_arguments(directory: Path, stated: Mapping[str, Any]) -> Arguments:
     files = sorted(directory.glob(f"*/*/*/{FILE}"), key=lambda path: path.parent.name)
     recorded = [_read(path) for path in files]
     latest = recorded[-1] if recorded else {}
-    findings = [_origin(files, stated)]
+    script = _script(directory, files, stated)
+    findings = [_origin(files, stated, script)]
     findings += [
         Finding(
             CONTRADICTION,
@@ -57,7 +85,7 @@ def read_arguments(directory: Path, stated: Mapping[str, Any]) -> Arguments:
         )
         for name in sorted(latest)
         for earlier in recorded[:-1]
-        if name in earlier and earlier[name] != latest[name] and name not in _OF_THE_START
+        if name in MATTERING and name in earlier and earlier[name] != latest[name]
     ]
     findings += [
         Finding(
@@ -68,11 +96,7 @@ def read_arguments(directory: Path, stated: Mapping[str, Any]) -> Arguments:
         for name, value in stated.items()
         if name in latest and latest[name] != value
     ]
-    return Arguments({**latest, **stated}, _script(directory, files, stated), tuple(findings))
-
-
-_OF_THE_START = {"resume_from_checkpoint", "output_dir", "logging_dir", "local_rank"}
-"""What may differ between the starts of one run."""
+    return Arguments({**latest, **stated}, script, tuple(findings))
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -85,11 +109,14 @@ def _read(path: Path) -> dict[str, Any]:
     return {str(name): value for name, value in values.items()}
 
 
-def _origin(files: list[Path], stated: Mapping[str, Any]) -> Finding:
+def _origin(files: list[Path], stated: Mapping[str, Any], script: str | None) -> Finding:
     if files:
         return Finding(FOUND, "arguments", f"of the training script, in {str(files[-1])!r}")
     if stated:
         return Finding(FOUND, "arguments", f"as stated: {', '.join(sorted(stated))}")
+    if script == UNCONDITIONAL:
+        text = f"{script}.py keeps none; the scheduler it saves says all that its loss depends on"
+        return Finding(FOUND, "arguments", text)
     return Finding(
         NOT_RECORDED,
         "arguments",

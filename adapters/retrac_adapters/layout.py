@@ -35,21 +35,21 @@ class Layout:
 def find_layout(directory: Path) -> Layout | None:
     """Return where a run's parts lie, or None if it is not a run of diffusers.
 
-    The denoiser's configuration is looked for in the run, its ``unet`` or ``transformer`` folder,
-    and its checkpoints; the scheduler's in ``scheduler`` folders; adapters beside the checkpoints.
+    The denoiser's configuration is looked for in a ``unet`` or ``transformer`` folder of the run or
+    its checkpoints, then, if there is a scheduler, in the run and its checkpoints themselves; the
+    scheduler's in ``scheduler`` folders; adapters in the run and its checkpoints.
     """
     homes = (directory, *sorted(directory.glob("checkpoint-*")))
-    networks = [
-        (part, folder / "config.json")
-        for home in homes
-        for part, folder in (*((part, home / part) for part in PARTS), (PARTS[0], home))
-        if (folder / "config.json").is_file()
-    ]
+    scheduler = find_scheduler(*homes)
     lora = next((path for home in homes if (path := home / LORA_FILE).is_file()), None)
-    if lora is None and not networks:
+    places = [(part, home / part) for home in homes for part in PARTS]
+    if scheduler is not None:
+        places += [(PARTS[0], home) for home in homes]
+    configs = ((part, folder / "config.json") for part, folder in places)
+    part, network = next(((p, c) for p, c in configs if c.is_file()), (PARTS[0], None))
+    if lora is None and network is None:
         return None
-    part, network = networks[0] if networks else (PARTS[0], None)
-    return Layout(directory, part, network, find_scheduler(*homes), lora)
+    return Layout(directory, part, network, scheduler, lora)
 
 
 def find_scheduler(*homes: Path) -> Path | None:

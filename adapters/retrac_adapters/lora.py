@@ -100,6 +100,9 @@ def _set_alpha(network: Any, recorded: bool, arguments: Arguments) -> Finding:
         return Finding(FOUND, "adapter", f"rank {config.r}, alpha {alpha} as argued")
     if recorded:
         return Finding(FOUND, "adapter", f"rank {config.r}, alpha {config.lora_alpha}")
+    if "rank" in arguments.values:
+        text = f"rank {config.r}, alpha equal to it, as the script has no option for another"
+        return Finding(FOUND, "adapter", text)
     return Finding(
         NOT_RECORDED,
         "adapter",

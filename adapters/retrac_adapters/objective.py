@@ -8,14 +8,11 @@ from typing import Any
 
 from diffusers import FluxTransformer2DModel, SchedulerMixin
 
-from retrac_adapters.arguments import Arguments
+from retrac_adapters.arguments import UNCONDITIONAL, Arguments
 from retrac_adapters.flux import predict_with_flux
 from retrac_adapters.schedules import EDM, edm_style, preconditioned_flow, read_schedule
 from retrac_plugin import distributions, weightings
 from retrac_plugin.findings import CONTRADICTION, FOUND, NOT_MODELLED, NOT_RECORDED, Finding
-
-UNCONDITIONAL = "train_unconditional"
-"""What ``train_unconditional.py`` calls itself."""
 
 ADDING_ONE = ("dreambooth-lora-sd-xl", "dreambooth-lora-sd-15", "dreambooth-lora-playground")
 """Scripts whose min-SNR weight of a velocity is ``min(snr, gamma) / snr + 1``."""
@@ -69,6 +66,8 @@ def read_objective(scheduler: SchedulerMixin, network: Any, arguments: Arguments
             _read_diffusion(objective, schedule.prediction_type, arguments)
         described = f"{schedule.prediction_type}, {schedule.num_timesteps} timesteps, from {saved}"
         objective.note(FOUND, "schedule", described)
+    if "weight" in objective.options:
+        objective.note(FOUND, "weighting", objective.options["weight"].name)
     if isinstance(network, FluxTransformer2DModel) and arguments.get("guidance_scale"):
         scale = float(arguments.get("guidance_scale"))
         objective.options["predict"] = predict_with_flux(network.config.guidance_embeds, scale)

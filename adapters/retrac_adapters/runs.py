@@ -11,8 +11,9 @@ from retrac_adapters.layout import Layout, find_base
 from retrac_adapters.lora import find_part, read_as_adapter
 from retrac_adapters.networks import build_network, build_scheduler
 from retrac_adapters.objective import read_objective
+from retrac_adapters.optimizers import read_optimizer
 from retrac_adapters.series import describe_series, weight_files
-from retrac_adapters.training_state import describe_optimizer, read_step_sizes
+from retrac_adapters.training_state import read_step_sizes
 from retrac_plugin.checkpoints import Checkpoint
 from retrac_plugin.diffusion import DiffusionModel
 from retrac_plugin.errors import InputError
@@ -48,13 +49,18 @@ def read_run(request: RunRequest, layout: Layout) -> Run:
         step_sizes, of_steps = read_step_sizes(folders, arguments)
     else:
         step_sizes, of_steps = step_sizes_of_trace(trace, list(folders)), []
+    preconditioners, of_optimizer = read_optimizer(
+        folders, request.optimizer, model.network, arguments
+    )
     read = read_weights if layout.lora is None else read_as_adapter(layout.part)
     checkpoints = [
-        Checkpoint(file, step_size, step, read)
-        for file, step_size, step in zip(files, step_sizes, folders, strict=True)
+        Checkpoint(file, step_size, step, read, preconditioner)
+        for file, step_size, step, preconditioner in zip(
+            files, step_sizes, folders, preconditioners, strict=True
+        )
     ]
     findings += describe_series(layout, folders, request.weights, arguments)
-    findings += [*of_steps, describe_trace(trace), *describe_optimizer(folders, arguments)]
+    findings += [*of_steps, describe_trace(trace), *of_optimizer]
     return Run(model, checkpoints, trace, findings)
 
 
@@ -65,8 +71,8 @@ def _read_model(
     if request.model is not None:
         return request.model, list(arguments.findings)
     base = _find_base(request, arguments)
-    scheduler = build_scheduler(layout, base)
     network, of_network = build_network(layout, base, arguments)
+    scheduler = build_scheduler(layout, base)
     objective = read_objective(scheduler, network, arguments)
     model = retrac_plugin.wrap(network, objective.scheduler, request.loss, **objective.options)
     return model, [*arguments.findings, *of_network, *objective.findings]

@@ -5,13 +5,13 @@ Its ``random_states_N.pkl`` hold pickles; they are counted, one a process, and n
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from retrac_adapters.arguments import Arguments
 from retrac_plugin.errors import CheckpointError
-from retrac_plugin.findings import CONTRADICTION, FOUND, NOT_MODELLED, NOT_RECORDED, Finding
+from retrac_plugin.findings import CONTRADICTION, FOUND, NOT_RECORDED, Finding
 from retrac_plugin.run import step_sizes_of_rates
 from retrac_plugin.weight_files import read_safely
 
@@ -51,20 +51,6 @@ def read_step_sizes(
     return step_sizes_of_rates(used, list(folders), visits), [*findings, about]
 
 
-def describe_optimizer(folders: Mapping[int, Path], arguments: Arguments) -> list[Finding]:
-    """Return what the optimiser did that plain first-order steps do not."""
-    found = []
-    latest = list(folders.values())[-1] / OPTIMIZER
-    if latest.is_file() and _has_moments(read_safely(latest)):
-        found.append("steps were Adam's, scaled by parameter")
-    if arguments.get("max_grad_norm"):
-        found.append(f"gradients were clipped to norm {arguments.get('max_grad_norm')}")
-    if not found:
-        return []
-    text = f"{'; '.join(found)}. Influence is that of plain gradient steps"
-    return [Finding(NOT_MODELLED, "optimiser", text)]
-
-
 def _rate_of_scheduler(folder: Path) -> float | None:
     return _read_rate(folder / SCHEDULER, lambda state: state["_last_lr"][0])
 
@@ -81,11 +67,6 @@ def _read_rate(path: Path, pick: Any) -> float | None:
         return float(pick(state))
     except (KeyError, IndexError, TypeError, ValueError) as error:
         raise CheckpointError(f"{str(path)!r} holds no learning rate: {error!r}") from error
-
-
-def _has_moments(state: Any) -> bool:
-    moments: Sequence[Any] = list(state["state"].values())
-    return bool(moments) and "exp_avg_sq" in moments[0]
 
 
 def _describe_rates(rates: list[float | None], complete: bool, arguments: Arguments) -> Finding:

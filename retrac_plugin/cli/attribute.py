@@ -57,6 +57,7 @@ def attribute(
     weights: str,
     base: str | None,
     arguments: tuple[str, ...],
+    optimizer: str,
     queries: Path,
     methods: tuple[str, ...],
     top: int,
@@ -78,7 +79,7 @@ def attribute(
     from retrac_plugin.image_files import read_examples
 
     classes = [plugins.get_attributor(name) for name in methods]
-    found = read(run, weights, base, arguments, loss)
+    found = read(run, loss, arguments, weights=weights, base=base, optimizer=optimizer)
     click.echo(found.description)
     examples, pictures = read_examples(train), read_examples(queries)
     if top > len(examples):

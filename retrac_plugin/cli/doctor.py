@@ -18,7 +18,9 @@ RUN = click.Path(exists=True, file_okay=False, path_type=Path)
 @click.command()
 @click.argument("run", type=RUN)
 @reading
-def doctor(run: Path, weights: str, base: str | None, arguments: tuple[str, ...]) -> None:
+def doctor(
+    run: Path, weights: str, base: str | None, arguments: tuple[str, ...], optimizer: str
+) -> None:
     """Say what a training run recorded, what it did not, and what that means for its scores.
 
     RUN is the folder of a training run, as for `retrac attribute`. Every checkpoint is loaded. Exit
@@ -28,7 +30,7 @@ def doctor(run: Path, weights: str, base: str | None, arguments: tuple[str, ...]
     from retrac_plugin.diagnosis import diagnose
     from retrac_plugin.findings import CONTRADICTION, of_kind
 
-    found = diagnose(read(run, weights, base, arguments))
+    found = diagnose(read(run, "mse", arguments, weights=weights, base=base, optimizer=optimizer))
     _print(found)
     if of_kind(found, CONTRADICTION):
         raise SystemExit(1)

@@ -63,18 +63,22 @@ reading = _all_of(
         metavar="NAME=VALUE",
         help="An argument of the training script that the run did not keep; may be repeated.",
     ),
+    click.option(
+        "--optimizer",
+        type=click.Choice(["plain", "adam"]),
+        default="plain",
+        show_default=True,
+        help="Influence by plain gradient steps, or by steps as Adam scaled them.",
+    ),
 )
-"""``--weights KIND --base MODEL --argument NAME=VALUE``, which ``read`` takes."""
+"""``--weights KIND --base MODEL --argument NAME=VALUE --optimizer KIND``, which ``read`` takes."""
 
 
-def read(
-    run: Path, weights: str, base: str | None, arguments: tuple[str, ...], loss: str = "mse"
-) -> Run:
+def read(run: Path, loss: str, arguments: tuple[str, ...], **options: Any) -> Run:
     """Read a run as the options of ``reading`` say."""
     from retrac_plugin import read_run
 
-    stated = dict(_parse(argument) for argument in arguments)
-    return read_run(run, loss, weights=weights, base=base, arguments=stated)
+    return read_run(run, loss, arguments=dict(map(_parse, arguments)), **options)
 
 
 def _parse(argument: str) -> tuple[str, Any]:

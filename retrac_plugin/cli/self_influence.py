@@ -42,6 +42,7 @@ def self_influence(
     weights: str,
     base: str | None,
     arguments: tuple[str, ...],
+    optimizer: str,
     method: str,
     top: int,
     timesteps: int,
@@ -63,7 +64,7 @@ def self_influence(
     from retrac_plugin.image_files import read_examples
 
     attributor_class = plugins.get_attributor(method)
-    found = read(run, weights, base, arguments, loss)
+    found = read(run, loss, arguments, weights=weights, base=base, optimizer=optimizer)
     click.echo(found.description)
     examples = read_examples(train)
     attributor = attributor_class(

@@ -51,8 +51,8 @@ class VmapEngine:
 
     def gradients(self, batch: Batch, draws: int) -> RowGradients:
         """See ``GradientEngine.gradients``."""
-        chunks = list(self._chunks(batch, draws))
-        flat = [torch.cat([g.flatten(1) for g in grads.values()], dim=1) for _, grads in chunks]
+        chunks = list(self.chunks(batch, draws))
+        flat = [torch.cat([_flat(g) for g in grads.values()], dim=1) for _, grads in chunks]
         return RowGradients(torch.cat([losses for losses, _ in chunks]), torch.cat(flat))
 
     def products(self, batches: Iterable[Batch], draws: int, vectors: Tensor) -> Iterator[Products]:
@@ -60,11 +60,17 @@ class VmapEngine:
         for batch in batches:
             parts = [
                 Products(losses, *_contract(grads, vectors))
-                for losses, grads in self._chunks(batch, draws)
+                for losses, grads in self.chunks(batch, draws)
             ]
             yield Products(*(torch.cat(column) for column in zip(*parts, strict=True)))
 
-    def _chunks(self, batch: Batch, draws: int) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
+    def chunks(self, batch: Batch, draws: int) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
+        """Yield losses ``[row, draw]`` and gradients by name, ``[row, *shape]``, some rows a time.
+
+        Args:
+            batch: See ``GradientEngine.gradients``.
+            draws: See ``GradientEngine.gradients``.
+        """
         rows = tree_map(lambda leaf: leaf.unflatten(0, (-1, draws)), batch)
         num_rows = tree_leaves(rows)[0].shape[0]
         for start in range(0, num_rows, self.rows_per_chunk):
@@ -82,9 +88,13 @@ def _contract(gradients: dict[str, Tensor], vectors: Tensor) -> tuple[Tensor, Te
     dots = first.new_zeros(first.shape[0], vectors.shape[0])
     norms, offset = [], 0
     for gradient in gradients.values():
-        flat = gradient.flatten(1)
+        flat = _flat(gradient)
         dots += flat @ vectors[:, offset : offset + flat.shape[1]].T
         norms.append(torch.linalg.vector_norm(flat, dim=1))
         offset += flat.shape[1]
     # The norm of norms: squares are never formed on their own, so small gradients do not underflow.
     return dots, torch.linalg.vector_norm(torch.stack(norms), dim=0)
+
+
+def _flat(gradient: Tensor) -> Tensor:
+    return gradient.reshape(gradient.shape[0], -1)

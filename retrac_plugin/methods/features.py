@@ -20,8 +20,8 @@ from retrac_plugin.diffusion import check_deterministic
 from retrac_plugin.draws import Draw, Draws, Request
 from retrac_plugin.examples import ExampleSource
 from retrac_plugin.methods.curvature import Curvature
-from retrac_plugin.methods.outputs import Output
 from retrac_plugin.methods.setting import Setting
+from retrac_plugin.outputs import Output
 from retrac_plugin.passes import CheckpointPass
 from retrac_plugin.rescaling import Rescaling, keep_norm, unit_norm
 

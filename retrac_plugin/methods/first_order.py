@@ -10,7 +10,7 @@ from torch import Tensor
 
 from retrac_plugin.methods.attributor import FeatureAttributor
 from retrac_plugin.methods.features import KEPT, UNIT_PER_DRAW, Bank, Feature, Pair
-from retrac_plugin.methods.outputs import LOSS
+from retrac_plugin.outputs import LOSS
 from retrac_plugin.rescaling import unit_norm
 
 

@@ -23,8 +23,8 @@ from retrac_plugin.methods.features import (
     checkpoint_pass,
     mean_gradients,
 )
-from retrac_plugin.methods.outputs import LOSS
 from retrac_plugin.methods.setting import DEFAULT, Gradients, Setting
+from retrac_plugin.outputs import LOSS
 from retrac_plugin.scores import Scores
 from retrac_plugin.trace import Trace
 

@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
+from retrac_plugin import outputs
 from retrac_plugin.errors import InputError
-from retrac_plugin.methods import outputs
 from retrac_plugin.methods.attributor import FeatureAttributor
 from retrac_plugin.methods.features import KEPT, UNIT, Bank, Feature, Pair, Treatment
 from retrac_plugin.rescaling import unit_norm

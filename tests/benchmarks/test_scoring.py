@@ -8,9 +8,9 @@ import torch
 from retrac_plugin import plugins
 from retrac_plugin.benchmarks.memory import PeakMemory
 from retrac_plugin.benchmarks.scoring import all_queries, score_methods
-from retrac_plugin.gradients.vmapped import VmapEngine
 from retrac_plugin.hookspecs import AttributorEntry
 from retrac_plugin.metrics.lds import lds
+from retrac_plugin.passes import CheckpointPass
 from tests.benchmarks.tasks import HELD_BACK, QUERY_DRAWS, TRAIN, TRAIN_DRAWS, small_task, truth
 
 EXACT = {"rtol": 1e-9, "atol": 1e-12}
@@ -53,19 +53,20 @@ def test_outcomes_come_in_the_order_of_the_methods(task, outcomes):
     assert list(outcomes) == METHODS
 
 
-def test_passes_are_those_that_the_engine_made(task, monkeypatch):
-    rows = []
-    chunks = VmapEngine._chunks
+def test_passes_are_the_samples_led_through_the_network(task, monkeypatch):
+    samples = []
+    diffuse = CheckpointPass._diffuse
 
-    def counting(self, batch, draws):
-        rows.append(batch.noisy.shape[0])
-        return chunks(self, batch, draws)
+    def counting(self, *args):
+        batch = diffuse(self, *args)
+        samples.append(batch.noisy.shape[0])
+        return batch
 
-    monkeypatch.setattr(VmapEngine, "_chunks", counting)
+    monkeypatch.setattr(CheckpointPass, "_diffuse", counting)
     for method in ("diffusion-tracin", "gradient-dot", "tracincp"):
-        rows.clear()
+        samples.clear()
         (outcome,) = score_methods(task, [method], silent)
-        assert outcome.passes == sum(rows) > 0
+        assert outcome.passes == sum(samples) > 0
 
 
 def test_damping_is_the_best_of_the_queries_held_back(task, outcomes):

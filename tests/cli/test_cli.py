@@ -85,7 +85,7 @@ def test_self_influence(files, tmp_path):
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["--method", "tracing"], "unknown attributor 'tracing': installed are diffusion-retrac"),
+        (["--method", "tracing"], "unknown attributor 'tracing': installed are "),
         (["-k", 6], "--top 6 is larger than the training set (5)"),
         (["--timesteps", 1001], "more timesteps than the schedule has (1000)"),
     ],

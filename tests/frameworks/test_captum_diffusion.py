@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 import torch
+from captum.influence import TracInCP
 from diffusers import DDPMScheduler
 from safetensors.torch import save_file
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -141,6 +142,41 @@ def test_images_may_come_in_any_form(form):
 def test_a_list_of_one_example_is_no_batch():
     case = small_case(train=3, queries=1, checkpoints=1)
     assert make(DiffusionReTracCP, case).influence(case.queries).shape == (1, 3)
+
+
+def test_captum_s_own_tracin_agrees_where_the_definitions_do():
+    """One timestep and one noise a sample: then its batches can hold the noisy samples."""
+    case = small_case(checkpoints=1)
+    generator = torch.Generator().manual_seed(1)
+    draws, batches = {}, {}
+    for side, images in (("train", case.train), ("query", case.queries)):
+        clean = torch.stack(images)
+        noise = torch.randn(clean.shape, generator=generator, dtype=torch.float64)
+        timesteps = torch.randint(100, (len(clean),), generator=generator)
+        if side == "query":
+            timesteps[:] = 30
+        batches[side] = case.model.diffuse(clean, timesteps, noise, {})[:3]
+        draws[side] = (
+            retrac.Given(timesteps[None], noise[None])
+            if side == "train"
+            else retrac.Given(timesteps[:1], noise[None, :, None, None])
+        )
+
+    def load(network, checkpoint):
+        network.load_state_dict(checkpoint.parameters)
+        return checkpoint.step_size
+
+    def loss(output, target):
+        return (output - target).square().flatten(1).mean(1)
+
+    loss.reduction = "none"
+    theirs = TracInCP(
+        case.network, TensorDataset(*batches["train"]), case.checkpoints, load, loss_fn=loss
+    )
+    ours = make(DiffusionTracInCP, case, train_draws=draws["train"], query_draws=draws["query"])
+    expected = theirs.influence(tuple(batches["query"]))
+    torch.testing.assert_close(ours.influence(case.queries), expected, **EXACT)
+    torch.testing.assert_close(ours.self_influence(), theirs.self_influence(), **EXACT)
 
 
 class TestSelfInfluence:

@@ -249,6 +249,13 @@ class TestErrors:
         with pytest.raises(InputError, match=r"drawn for the train side, .*for the query side"):
             DiffusionReTracAttributor(task).attribute(train, case.queries)
 
+    def test_a_loader_without_batches(self):
+        case = small_case()
+        task = task_of(case)
+        for data in (case.train, task.drawn(case.train, TRAIN_DRAWS, "train")):
+            with pytest.raises(InputError, match="expected a DataLoader that makes batches"):
+                DiffusionReTracAttributor(task).attribute(loader(data, None), case.queries)
+
     def test_data_with_draws_other_than_the_attributors(self):
         case = small_case()
         task = task_of(case)

@@ -8,10 +8,10 @@ from retrac_plugin import plugins
 from retrac_plugin.gradients.vmapped import VmapEngine
 from retrac_plugin.methods.attributor import FeatureAttributor, attribute_together
 from retrac_plugin.methods.features import Cost, Pair, Side
-from retrac_plugin.methods.outputs import elbo_weight
 from retrac_plugin.methods.projection import CountSketch
 from retrac_plugin.methods.setting import Gradients
 from retrac_plugin.methods.trak import TRAK
+from retrac_plugin.outputs import elbo_weight
 from tests.methods import textbook
 from tests.small import small_case
 from tests.textbook import direction

@@ -6,8 +6,8 @@ from retrac_plugin import Scores
 from retrac_plugin.examples import ExampleSource
 
 
-class PixelSimilarity:
-    """Cosine similarity of pixels: what a method that looks at the model should beat."""
+class EdgeSimilarity:
+    """Cosine similarity of vertical edges: what a method that looks at the model should beat."""
 
     def __init__(self, model, checkpoints, *, batch_size=64, device=None, **unused):
         self.batch_size, self.device = batch_size, device
@@ -17,7 +17,7 @@ class PixelSimilarity:
         return Scores(of_queries @ self._unit(ExampleSource(train, "train")).T)
 
     def _unit(self, source):
-        blocks = [block.samples.flatten(1) for block in source.blocks(self.batch_size)]
+        blocks = [block.samples.diff(dim=-1).flatten(1) for block in source.blocks(self.batch_size)]
         return torch.nn.functional.normalize(torch.cat(blocks).to(self.device), dim=1)
 
 

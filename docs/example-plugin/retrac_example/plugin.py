@@ -11,7 +11,7 @@ def lazily(name):
 
 @hookimpl
 def retrac_register_attributors():
-    yield AttributorEntry("pixel-similarity", "cosine of pixels", lazily("PixelSimilarity"))
+    yield AttributorEntry("edge-similarity", "cosine of edges", lazily("EdgeSimilarity"))
 
 
 @hookimpl

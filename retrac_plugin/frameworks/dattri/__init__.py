@@ -15,8 +15,8 @@ with requires("retrac_plugin.frameworks.dattri", "dattri"), warnings.catch_warni
         DiffusionReTracAttributor,
         DiffusionTracInAttributor,
     )
-    from retrac_plugin.frameworks.dattri.outputs import OUTPUTS
     from retrac_plugin.frameworks.dattri.task import DiffusionAttributionTask
+    from retrac_plugin.outputs import OUTPUTS
 
 __all__ = [
     "OUTPUTS",

@@ -157,6 +157,8 @@ class DiffusionBaseAttributor(BaseAttributor):  # type: ignore[misc]  # dattri i
             )
         if data is drawn:
             return drawn.examples, drawn.draws
+        if data.batch_sampler is None:
+            return data, drawn.draws  # a loader without batches, which the core refuses
         return DataLoader(drawn.examples, batch_sampler=data.batch_sampler), drawn.draws
 
 

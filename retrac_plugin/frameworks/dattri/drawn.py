@@ -6,14 +6,13 @@ itself would give every call other gradients, and so scores that are mostly chan
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from retrac_plugin.checkpoints import Checkpoint
 from retrac_plugin.diffusion import DiffusionModel
 from retrac_plugin.draws import Draw, Draws, Request, draw_within
 from retrac_plugin.errors import InputError
@@ -33,6 +32,9 @@ class DrawnExamples(Dataset[tuple[Tensor, ...]]):
         examples: The examples, a map-style dataset or a list.
         draws: Which timesteps and noise they get.
         side: ``"train"`` or ``"query"``.
+        model: Whose schedule and objective decide what is drawn.
+        steps: The training step of each checkpoint, by its position in the series.
+        conditions: Names of the examples' fields besides ``sample``.
     """
 
     def __init__(
@@ -41,16 +43,13 @@ class DrawnExamples(Dataset[tuple[Tensor, ...]]):
         draws: Draws,
         side: str,
         model: DiffusionModel,
-        checkpoints: Sequence[Checkpoint],
+        steps: Mapping[int, int],
         conditions: tuple[str, ...],
     ) -> None:
         if side not in SIDES:
             raise InputError(f"side: expected one of {', '.join(SIDES)}, got {side!r}")
         self.examples, self.draws, self.side = examples, draws, side
-        self.model = model
-        steps = [checkpoint.step for checkpoint in checkpoints]
-        self.steps = [k if step is None else step for k, step in enumerate(steps)]
-        self.conditions = conditions
+        self.model, self.steps, self.conditions = model, steps, conditions
 
     def __len__(self) -> int:
         return len(self.examples)
@@ -64,7 +63,7 @@ class DrawnExamples(Dataset[tuple[Tensor, ...]]):
                 "DiffusionAttributionTask(..., conditions=[...])"
             )
         sample = fields["sample"]
-        drawn = [self._draw(index, sample, k) for k in range(len(self.steps))]
+        drawn = [self._draw(index, sample, position) for position in self.steps]
         return (
             sample,
             torch.cat([draw.timesteps for draw in drawn]),
@@ -78,7 +77,23 @@ class DrawnExamples(Dataset[tuple[Tensor, ...]]):
         What a method gives for these, ``view(train, example, T).mean(-1)``, is its mean over
         timesteps of something taken at each: so dattri's Grad-Cos becomes Diffusion-ReTrac.
         """
-        return _ByTimestep(self)
+        return _Apart(self, self.draws.per_sample()[0], 1)
+
+    def by_draw(self) -> Dataset[tuple[Tensor, ...]]:
+        """Return one item per (example, timestep, noise), for methods that take single draws."""
+        return _Apart(self, *self.draws.per_sample())
+
+    def at_last_checkpoint(self) -> DrawnExamples:
+        """Return the same examples with the draws of the last checkpoint alone."""
+        last = max(self.steps)
+        return DrawnExamples(
+            self.examples,
+            self.draws,
+            self.side,
+            self.model,
+            {last: self.steps[last]},
+            self.conditions,
+        )
 
     def _draw(self, index: int, sample: Tensor, checkpoint: int) -> Draw:
         request = Request(
@@ -96,16 +111,18 @@ class DrawnExamples(Dataset[tuple[Tensor, ...]]):
         return draw_within(self.draws, request)
 
 
-class _ByTimestep(Dataset[tuple[Tensor, ...]]):
-    def __init__(self, drawn: DrawnExamples) -> None:
-        self.drawn = drawn
-        self.timesteps_each = drawn.draws.per_sample()[0]
+class _Apart(Dataset[tuple[Tensor, ...]]):
+    """Each example ``timesteps * parts`` times, with one timestep and a part of its noise."""
+
+    def __init__(self, drawn: DrawnExamples, timesteps: int, parts: int) -> None:
+        self.drawn, self.timesteps, self.parts = drawn, timesteps, parts
 
     def __len__(self) -> int:
-        return len(self.drawn) * self.timesteps_each
+        return len(self.drawn) * self.timesteps * self.parts
 
     def __getitem__(self, index: int) -> tuple[Tensor, ...]:
-        example, position = divmod(index, self.timesteps_each)
+        rest, part = divmod(index, self.parts)
+        example, position = divmod(rest, self.timesteps)
         sample, timesteps, noise, *conditions = self.drawn[example]
-        only = slice(position, position + 1)
-        return sample, timesteps[:, only], noise[:, only], *conditions
+        only = noise[:, position : position + 1].tensor_split(self.parts, dim=2)[part]
+        return sample, timesteps[:, position : position + 1], only, *conditions

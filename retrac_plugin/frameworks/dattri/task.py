@@ -17,10 +17,11 @@ from retrac_plugin.checkpoints import Checkpoint, check_checkpoints, load_into
 from retrac_plugin.diffusion import DiffusionModel, check_deterministic
 from retrac_plugin.draws import Draws
 from retrac_plugin.errors import InputError
-from retrac_plugin.frameworks.dattri.drawn import DrawnExamples
-from retrac_plugin.frameworks.dattri.outputs import Output, with_output
+from retrac_plugin.examples import as_fields
+from retrac_plugin.frameworks.dattri.drawn import SIDES, DrawnExamples
 from retrac_plugin.frameworks.dattri.rows import as_rows
-from retrac_plugin.losses import Loss
+from retrac_plugin.losses import ElementLoss, Loss
+from retrac_plugin.outputs import with_output
 from retrac_plugin.wrapping import wrap
 
 Weights = Checkpoint | Mapping[str, Tensor] | str | Path
@@ -32,7 +33,8 @@ class DiffusionAttributionTask(AttributionTask):  # type: ignore[misc]  # dattri
 
     dattri's own attributors take it with loaders over what ``drawn`` returns; ours take it with
     loaders over the examples themselves. The network is copied, since dattri loads checkpoints
-    into the one it has; yours stays as it is.
+    into the one it has; yours stays as it is. Attributed are the parameters that the model
+    attributes, see ``DiffusionModel.attributing``.
 
     Args:
         model: The diffusion model, from ``retrac_plugin.wrap``; or a network, with ``scheduler``.
@@ -56,17 +58,18 @@ class DiffusionAttributionTask(AttributionTask):  # type: ignore[misc]  # dattri
         *,
         scheduler: Any = None,
         loss: Loss = "mse",
-        target: Output = "loss",
-        train_target: Output = "loss",
+        target: str | ElementLoss = "loss",
+        train_target: str | ElementLoss = "loss",
         conditions: Sequence[str] = (),
     ) -> None:
         self.diffusion = _diffusion(model, scheduler, loss)
         self.conditions = tuple(conditions)
         self.target, self.train_target = target, train_target
+        self._integers: set[str] = set()  # conditions that dattri's LiSSA must not make floats of
         check_deterministic(self.diffusion.network)
         super().__init__(
             loss_func=self._function(train_target),
-            model=copy.deepcopy(self.diffusion.network),
+            model=_own_network(self.diffusion),
             checkpoints=check_checkpoints(_listed(checkpoints)),
             target_func=self._function(target),
             checkpoints_load_func=self._load,
@@ -85,9 +88,15 @@ class DiffusionAttributionTask(AttributionTask):  # type: ignore[misc]  # dattri
         Raises:
             InputError: If ``side`` is another one.
         """
-        return DrawnExamples(
-            examples, draws, side, self.diffusion, self.get_checkpoints(), self.conditions
-        )
+        for name in self.conditions if len(examples) else ():
+            value = as_fields(examples[0], SIDES.get(side, side)).get(name, 0.0)
+            if not torch.as_tensor(value).is_floating_point():
+                self._integers.add(name)
+        steps = {
+            position: position if checkpoint.step is None else checkpoint.step
+            for position, checkpoint in enumerate(self.get_checkpoints())
+        }
+        return DrawnExamples(examples, draws, side, self.diffusion, steps, self.conditions)
 
     def _load(self, network: nn.Module, checkpoint: Checkpoint) -> nn.Module:
         """Load a checkpoint as the core does: checked, and never unpickled."""
@@ -99,7 +108,7 @@ class DiffusionAttributionTask(AttributionTask):  # type: ignore[misc]  # dattri
                 own[name].copy_(value)
         return network.eval()
 
-    def _function(self, output: Output) -> OutputFunction:
+    def _function(self, output: str | ElementLoss) -> OutputFunction:
         """Return ``(parameters, data) -> scalar``, the mean over all samples and draws of data."""
         model = with_output(self.diffusion, output)
 
@@ -107,7 +116,10 @@ class DiffusionAttributionTask(AttributionTask):  # type: ignore[misc]  # dattri
             own = replace(model, network=self.get_model())
             dtype = next(iter(params.values())).dtype
             rows = as_rows(data, self.current_checkpoint_idx or 0, dtype)
-            conditions = dict(zip(self.conditions, rows.conditions, strict=True))
+            conditions = {
+                name: value.long() if name in self._integers else value
+                for name, value in zip(self.conditions, rows.conditions, strict=True)
+            }
             batch = own.diffuse(rows.samples, rows.timesteps, rows.noise, conditions)
             # The fused attention kernels have no batching rule and no second derivative.
             with sdpa_kernel(SDPBackend.MATH):
@@ -125,6 +137,15 @@ def _diffusion(model: DiffusionModel | nn.Module, scheduler: Any, loss: Loss) ->
             "retrac_plugin.wrap(network, scheduler, loss)"
         )
     return model
+
+
+def _own_network(model: DiffusionModel) -> nn.Module:
+    """Return a copy of the network in which the attributed parameters alone are trainable."""
+    network = copy.deepcopy(model.network)
+    attributed = set(model.attributed_names())
+    for name, parameter in network.named_parameters():
+        parameter.requires_grad_(name in attributed)
+    return network
 
 
 def _listed(checkpoints: Weights | Sequence[Weights]) -> list[Checkpoint]:

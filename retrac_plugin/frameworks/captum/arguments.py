@@ -42,6 +42,11 @@ def diffusion_model(
     return None
 
 
+def given(**options: Any) -> dict[str, Any]:
+    """Return those options that are not None."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
 def check_plain(checkpoints: Any, ours: Mapping[str, Any]) -> None:
     """Refuse what only a diffusion model can use.
 

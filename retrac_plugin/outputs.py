@@ -16,7 +16,7 @@ from torch import Tensor
 
 from retrac_plugin.diffusion import DiffusionModel
 from retrac_plugin.errors import InputError
-from retrac_plugin.losses import squared_error
+from retrac_plugin.losses import ElementLoss, squared_error
 from retrac_plugin.schedules import NoiseSchedule
 from retrac_plugin.weightings import TimestepWeight
 
@@ -87,3 +87,30 @@ WEIGHTED_MSE = Output(
     "weighted-mse",
     lambda model: replace(model, element_loss=squared_error, weight=elbo_weight(model.schedule)),
 )
+
+OUTPUTS = {
+    output.name: output
+    for output in (LOSS, MEAN_SQUARED_NORM, MEAN, L1_NORM, L2_NORM, LINF_NORM, WEIGHTED_MSE)
+}
+"""All of them, by name."""
+
+
+def with_output(model: DiffusionModel, output: str | ElementLoss) -> DiffusionModel:
+    """Return ``model`` with an output function in the place of its loss.
+
+    Args:
+        model: The diffusion model.
+        output: A key of ``OUTPUTS``, or ``(prediction, target) -> numbers``, which are averaged
+            over each sample.
+
+    Raises:
+        InputError: If the name is unknown.
+    """
+    if callable(output):
+        return replace(model, element_loss=output, weight=None)
+    if output not in OUTPUTS:
+        raise InputError(
+            f"unknown output function {output!r}: expected one of {', '.join(OUTPUTS)}, or a "
+            "function (prediction, target) -> numbers to average over each sample"
+        )
+    return OUTPUTS[output].of(model)

@@ -1,126 +1,30 @@
-"""Diffusion-TracIn and Diffusion-ReTrac as Captum's own kind of attributor.
-
-Both are real ``TracInCP`` classes. With a diffusion model, the core computes their scores; without
-one they are ``TracInCP`` itself, gradient norms kept or taken away. Either way each checkpoint is
-loaded once per call, and the user's network is left as it was.
-"""
+"""Diffusion-TracIn and Diffusion-ReTrac as Captum's own kind of attributor."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
+from captum.influence._utils.common import KMostInfluentialResults, _load_flexible_state_dict
 from torch import Tensor, nn
 
 from retrac_plugin.attributors import DiffusionAttributor, DiffusionReTrac, DiffusionTracIn
 from retrac_plugin.checkpoints import Checkpoint
 from retrac_plugin.diffusion import DiffusionModel
 from retrac_plugin.draws import Draws
-from retrac_plugin.embeddings import query_embeddings, root_of_step_size, train_embeddings
+from retrac_plugin.embeddings import query_embeddings, train_embeddings
 from retrac_plugin.examples import Examples, ExampleSource
-from retrac_plugin.extras import requires
-from retrac_plugin.frameworks import captum_arguments as arguments
 from retrac_plugin.frameworks.bars import Bars, NestedBars, one_bar
 from retrac_plugin.frameworks.batches import as_examples
-from retrac_plugin.frameworks.loading import Load, as_checkpoints, loaded_once
+from retrac_plugin.frameworks.captum import arguments
+from retrac_plugin.frameworks.captum.rescaled import RescaledTracInCP
+from retrac_plugin.frameworks.loading import Load, as_checkpoints
 from retrac_plugin.gradients.engine import EngineFactory
 from retrac_plugin.losses import Loss
 from retrac_plugin.streaming import running_top, score_blocks
-
-with requires("retrac_plugin.frameworks.captum", extra="captum"):
-    from captum.influence import TracInCP
-    from captum.influence._utils.common import (
-        KMostInfluentialResults,
-        _format_inputs_dataset,
-        _load_flexible_state_dict,
-    )
-
-__all__ = ["DiffusionReTracCP", "DiffusionTracInCP"]
-
-
-class RescaledTracInCP(TracInCP):  # type: ignore[misc]  # captum's types are not read
-    """``TracInCP`` that rescales gradients, loads a checkpoint once per call, and restores.
-
-    Gradients of any memory layout will do: ``TracInCP`` itself fails on channels-last ones.
-    """
-
-    core: ClassVar[type[DiffusionAttributor]]
-    """The core's method, which says what becomes of a gradient's norm."""
-
-    checkpoints_load_func: Load
-
-    def influence(
-        self,
-        inputs: Any,
-        k: int | None = None,
-        proponents: bool = True,
-        show_progress: bool = False,
-        aggregate: bool = False,
-    ) -> Tensor | KMostInfluentialResults:
-        """See ``TracInCP.influence``."""
-        with self._loaded_once():
-            return super().influence(inputs, k, proponents, show_progress, aggregate)
-
-    def self_influence(
-        self,
-        inputs: Any = None,
-        show_progress: bool = False,
-        outer_loop_by_checkpoints: bool = False,
-    ) -> Tensor:
-        """See ``TracInCP.self_influence``."""
-        with self._loaded_once():
-            scores: Tensor = super().self_influence(
-                inputs, show_progress, outer_loop_by_checkpoints
-            )
-        return scores
-
-    def compute_intermediate_quantities(
-        self, inputs: Any, aggregate: bool = False, *, test: bool = False
-    ) -> Tensor:
-        """Return vectors whose inner products are scores, see ``DiffusionTracInCP``."""
-        loss_fn, reduction = self.loss_fn, self.reduction_type
-        if test:
-            loss_fn, reduction = self.test_loss_fn, self.test_reduction_type
-        jacobians = self._sum_jacobians if aggregate else self._concat_jacobians
-        batches, columns = _format_inputs_dataset(inputs), []
-        with self._loaded_once():
-            for checkpoint in self.checkpoints:
-                factor = root_of_step_size(self.checkpoints_load_func(self.model, checkpoint))
-                parts = [part.flatten(1) for part in jacobians(batches, loss_fn, reduction)]
-                columns.append(factor * torch.cat(parts, dim=1))
-        return torch.cat(columns, dim=1)
-
-    def _basic_computation_tracincp(
-        self,
-        inputs: tuple[Any, ...],
-        targets: Tensor | None = None,
-        loss_fn: Any = None,
-        reduction_type: str | None = None,
-    ) -> tuple[Tensor, ...]:
-        """Return each parameter's gradients ``[sample, *parameter]``: all scores pass here."""
-        parts = super()._basic_computation_tracincp(inputs, targets, loss_fn, reduction_type)
-        for parameter in self.model.parameters():
-            # Captum leaves these behind, and takes an old batch's for gradients it cannot compute.
-            vars(parameter).pop("sample_grad", None)
-        flat = [part.flatten(1) for part in parts]
-        norms = torch.linalg.vector_norm(
-            torch.stack([torch.linalg.vector_norm(part, dim=1) for part in flat]), dim=0
-        )
-        factors = self.core.method.rescale(norms)[:, None]
-        return tuple((f * factors).view(p.shape) for f, p in zip(flat, parts, strict=True))
-
-    @contextmanager
-    def _loaded_once(self) -> Iterator[None]:
-        load = self.checkpoints_load_func
-        with loaded_once(self.model, load) as self.checkpoints_load_func:
-            try:
-                yield
-            finally:
-                self.checkpoints_load_func = load
 
 
 class DiffusionTracInCP(RescaledTracInCP):
@@ -176,9 +80,9 @@ class DiffusionTracInCP(RescaledTracInCP):
         device: str | torch.device | None = None,
         engine: EngineFactory | None = None,
     ) -> None:
-        names = ("train_draws", "query_draws", "device", "engine")
-        values = (train_draws, query_draws, device, engine)
-        ours: dict[str, Any] = {n: v for n, v in zip(names, values, strict=True) if v is not None}
+        ours = arguments.given(
+            train_draws=train_draws, query_draws=query_draws, device=device, engine=engine
+        )
         diffusion = arguments.diffusion_model(model, scheduler, loss)
         if diffusion is None:
             arguments.check_plain(checkpoints, ours)

@@ -1,0 +1,77 @@
+"""The engine: per-sample gradients at about the price of a training step.
+
+One batched forward and backward pass; at each layer the gradients of all rows are made from the
+layer's inputs and output gradients, piece by piece, used while they are in the cache, and dropped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from torch import Tensor
+from torch.utils._pytree import tree_leaves
+
+from retrac_plugin.gradients.consumers.products import ProductsAndNorms
+from retrac_plugin.gradients.consumers.rows import Rows
+from retrac_plugin.gradients.engine import (
+    Batch,
+    LossFunction,
+    Parameters,
+    Products,
+    RowGradients,
+)
+from retrac_plugin.gradients.selfcheck import SAMPLES, check
+from retrac_plugin.gradients.streamer import Streamer
+
+
+class StreamedEngine:
+    """Per-row gradients by layer rules, with ``vmap(grad)`` for what has no rule.
+
+    On first use two samples are compared with plain autograd, see ``selfcheck``.
+
+    Args:
+        losses: The per-sample losses as a function of the attributed parameters.
+        parameters: The attributed parameters.
+
+    Attributes:
+        width: Length of a row.
+    """
+
+    def __init__(self, losses: LossFunction, parameters: Parameters) -> None:
+        self._streamer = Streamer(losses, parameters)
+        self.width = self._streamer.layout.width
+        self._checked = 0
+
+    def gradients(self, batch: Batch, draws: int) -> RowGradients:
+        """See ``GradientEngine.gradients``."""
+        self._check(batch)
+        rows = _num_samples(batch) // draws
+        consumer = Rows(rows, self.width, self._streamer.like)
+        losses = self._streamer.stream(batch, draws, consumer, slice(0, rows))
+        return RowGradients(losses, consumer.gradients)
+
+    def products(self, batches: Iterable[Batch], draws: int, vectors: Tensor) -> Iterator[Products]:
+        """See ``GradientEngine.products``."""
+        for batch in batches:
+            self._check(batch)
+            consumer = ProductsAndNorms(vectors)
+            rows = consumer.add_rows(_num_samples(batch) // draws)
+            losses = self._streamer.stream(batch, draws, consumer, rows)
+            yield Products(losses, consumer.dots.T, consumer.norms)
+
+    def fallbacks(self) -> dict[str, str]:
+        """Return the parameters whose gradients take ``vmap(grad)``, with the reason, by name.
+
+        Known after the first batch; all others have layer rules.
+        """
+        return dict(self._streamer.fallbacks)
+
+    def _check(self, batch: Batch) -> None:
+        """Compare with autograd once; again if the first batch held a single sample."""
+        if self._checked < min(SAMPLES, _num_samples(batch)):
+            self._checked = max(self._checked, check(self._streamer, batch))
+
+
+def _num_samples(batch: Batch) -> int:
+    num_samples: int = tree_leaves(batch)[0].shape[0]
+    return num_samples

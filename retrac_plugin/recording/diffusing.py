@@ -1,0 +1,87 @@
+"""Sees what is diffused, and which models are saved, through the classes of diffusers.
+
+diffusers is looked up among the loaded modules, not imported: a script that has not imported it
+when it asks for its first batch does not use it.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from retrac_plugin.recording.patching import wrapped
+
+ARGUMENTS = ("original_samples", "noise", "timesteps")
+
+
+class Diffusion(Protocol):
+    """What is told of a training."""
+
+    def diffused(self, samples: Tensor, noise: Tensor, timesteps: Tensor) -> None:
+        """Clean samples were given noise at timesteps, which are integers, one row a sample."""
+
+    def model_saved(self, directory: str) -> None:
+        """A model is about to be saved, with or without the state of its training."""
+
+
+class DiffusersWatch:
+    """Watches the classes of diffusers that are loaded by the time of a call of ``look``."""
+
+    def __init__(self, stack: ExitStack, training: Diffusion) -> None:
+        self.stack, self.training = stack, training
+        self.watched: set[type] = set()
+
+    def look(self) -> None:
+        """Watch the classes that were loaded since the last call."""
+        schedulers = sys.modules.get("diffusers.schedulers.scheduling_utils")
+        models = sys.modules.get("diffusers.models.modeling_utils")
+        for scheduler in _heirs(schedulers.SchedulerMixin) if schedulers else ():
+            self._watch(scheduler, "add_noise", self._add_noise)
+        if models:
+            self._watch(models.ModelMixin, "save_pretrained", self._save)
+
+    def _watch(self, owner: type, name: str, around: Callable[..., Any]) -> None:
+        if owner not in self.watched and name in vars(owner):
+            self.stack.enter_context(wrapped(owner, name, around))
+        self.watched.add(owner)
+
+    def _add_noise(
+        self, original: Callable[..., Tensor], scheduler: Any, *args: Any, **named: Any
+    ) -> Tensor:
+        noisy = original(scheduler, *args, **named)
+        if torch.is_grad_enabled():  # else it is sampling, or validation
+            given = dict(zip(ARGUMENTS, args, strict=False)) | named
+            samples, noise, timesteps = (given[name] for name in ARGUMENTS)
+            self.training.diffused(samples, noise, as_positions(timesteps, scheduler.timesteps))
+        return noisy
+
+    def _save(
+        self, original: Callable[..., Any], model: Any, save_directory: Any, *args: Any, **kw: Any
+    ) -> Any:
+        self.training.model_saved(str(save_directory))
+        return original(model, save_directory, *args, **kw)
+
+
+@contextmanager
+def watching_diffusers(training: Diffusion) -> Iterator[DiffusersWatch]:
+    """Watch diffusers until the end of the ``with`` block."""
+    with ExitStack() as stack:
+        yield DiffusersWatch(stack, training)
+
+
+def as_positions(timesteps: Tensor, table: Tensor) -> Tensor:
+    """Return timesteps as integers: where they are real numbers, positions in the schedule."""
+    if not timesteps.is_floating_point():
+        return timesteps
+    distances = (table.to(timesteps.device) - timesteps.reshape(-1, 1)).abs()
+    return distances.argmin(1)
+
+
+def _heirs(base: type) -> set[type]:
+    direct: set[type] = set(base.__subclasses__())
+    return direct.union(*(_heirs(heir) for heir in direct))

@@ -1,0 +1,119 @@
+"""Sees what is diffused by scripts for flow matching, which mix sample and noise themselves.
+
+They draw noise by ``torch.randn_like(sample)`` and give the denoiser ``(1 - sigma) x + sigma eps``,
+packed or not, and a timestep that tells sigma. The tensors of the last draw are taken for the
+sample and its noise only if mixing them gives what the denoiser then receives.
+"""
+
+from __future__ import annotations
+
+import gc
+import math
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from retrac_plugin.errors import InputError
+from retrac_plugin.recording.diffusing import as_positions
+from retrac_plugin.recording.patching import wrapped
+
+THOUSAND = 1000.0
+"""Timesteps are sigmas times this number; some denoisers are given them divided by it."""
+
+TOLERANCE = 0.1
+
+
+class Mixing(Protocol):
+    """What is told of a training."""
+
+    def waiting(self) -> bool:
+        """Whether nothing was seen yet to be diffused of the batch at hand."""
+
+    def diffused(self, samples: Tensor, noise: Tensor, timesteps: Tensor) -> None:
+        """See ``diffusing.Diffusion``."""
+
+
+class MixingWatch:
+    """Watches draws of noise, and the denoisers that it is told of."""
+
+    def __init__(self, stack: ExitStack, training: Mixing) -> None:
+        self.stack, self.training = stack, training
+        self._drawn: tuple[Tensor, Tensor] | None = None
+        self._table: Tensor | None = None
+        stack.enter_context(wrapped(torch, "randn_like", self._randn_like))
+
+    def watch(self, model: nn.Module) -> None:
+        """Watch a model that the script trains."""
+        handle = model.register_forward_pre_hook(self._before_forward, with_kwargs=True)
+        self.stack.callback(handle.remove)
+
+    def _randn_like(
+        self, original: Callable[..., Tensor], like: Tensor, *a: Any, **k: Any
+    ) -> Tensor:
+        noise = original(like, *a, **k)
+        if torch.is_grad_enabled():
+            self._drawn = like, noise
+        return noise
+
+    def _before_forward(self, model: nn.Module, args: Any, named: dict[str, Any]) -> None:
+        mixed, timesteps = named.get("hidden_states"), named.get("timestep")
+        if not isinstance(mixed, Tensor) or not isinstance(timesteps, Tensor):
+            return
+        if self._drawn is None or not torch.is_grad_enabled() or not self.training.waiting():
+            return
+        (samples, noise), self._drawn = self._drawn, None
+        for sigmas in (timesteps / THOUSAND, timesteps):
+            if _is_mixed(mixed, samples, noise, sigmas):
+                self.training.diffused(samples, noise, self._positions(sigmas))
+                return
+
+    def _positions(self, sigmas: Tensor) -> Tensor:
+        if self._table is None:
+            self._table = _find_table()
+        return as_positions(sigmas.float() * THOUSAND, self._table)
+
+
+@contextmanager
+def watching_mixing(training: Mixing) -> Iterator[MixingWatch]:
+    """Watch scripts for flow matching until the end of the ``with`` block."""
+    with ExitStack() as stack:
+        yield MixingWatch(stack, training)
+
+
+def _is_mixed(mixed: Tensor, samples: Tensor, noise: Tensor, sigmas: Tensor) -> bool:
+    """Return whether ``mixed`` holds the numbers ``(1 - sigma) x + sigma eps``, in any order."""
+    shape = (-1,) + (1,) * (samples.dim() - 1)
+    if len(mixed) != len(samples) or mixed.numel() != samples.numel():
+        return False
+    sigma = sigmas.float().expand(len(samples)).view(shape)
+    expected = (1 - sigma) * samples.float() + sigma * noise.float()
+    return bool((_signature(mixed) - _signature(expected)).abs().max() < TOLERANCE)
+
+
+def _signature(values: Tensor) -> Tensor:
+    """Return a few numbers a row that its order does not change, and rounding only a little.
+
+    Those of two independent draws differ by about 1, however many numbers a row holds.
+    """
+    rows = values.detach().float().flatten(1)
+    waves = [f(k * rows).sum(1) for k in (1.0, 2.0) for f in (torch.sin, torch.cos)]
+    return torch.stack(waves).div(math.sqrt(rows.shape[1]))
+
+
+def _find_table() -> Tensor:
+    """Return the timesteps of the script's schedule, which it holds in a variable of its own."""
+    tables: list[Tensor] = [
+        found.timesteps.float()
+        for found in gc.get_objects()
+        if type(found).__name__.startswith("FlowMatch") and isinstance(found.timesteps, Tensor)
+    ]
+    if not tables:
+        raise InputError(
+            "retrac record: flow matching without a FlowMatch scheduler of diffusers, whose table "
+            "would tell which timestep is which"
+        )
+    longest: Tensor = max(tables, key=len)  # others were cut down for sampling
+    return longest

@@ -1,0 +1,30 @@
+"""The slow, obvious twin: one backward pass by autograd for every single sample."""
+
+from __future__ import annotations
+
+import torch
+from torch.utils._pytree import tree_map
+
+
+def row_gradients(case, draws=1):
+    """Return each row's gradient by parameter name, ``[row, *shape]``."""
+    leaves = {n: p.clone().requires_grad_() for n, p in case.parameters.items()}
+    samples = next(iter(case.batch.values())).shape[0]
+    each = []
+    for i in range(samples):
+        alone = tree_map(lambda leaf, i=i: leaf[i : i + 1], case.batch)
+        loss = case.losses(leaves, alone).squeeze()
+        each.append(
+            torch.autograd.grad(
+                loss, list(leaves.values()), allow_unused=True, materialize_grads=True
+            )
+        )
+    return {
+        name: torch.stack(column).unflatten(0, (-1, draws)).mean(1)
+        for name, column in zip(leaves, zip(*each, strict=True), strict=True)
+    }
+
+
+def flat(by_name):
+    """Return gradients by name side by side, ``[row, parameter]``."""
+    return torch.cat([gradient.reshape(len(gradient), -1) for gradient in by_name.values()], dim=1)
