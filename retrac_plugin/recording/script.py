@@ -170,7 +170,7 @@ class ScriptRecording:
         return found
 
     def _write(self, log: VisitLog, step_size: float) -> None:
-        log.follow()
+        log.follow(self.step)
         for visits in self._pending:
             log.append(visits, self.step, step_size)
 
