@@ -15,20 +15,12 @@ import torch
 from torch import Tensor
 
 from retrac_plugin.errors import TraceError
+from retrac_plugin.joining import check_together, join_columns, join_keys, join_rows
 from retrac_plugin.kept import KeptRows
 from retrac_plugin.launches import surviving
+from retrac_plugin.part_files import find_parts, read_part
 from retrac_plugin.randomness import normal
-from retrac_plugin.trace_parts import (
-    CHANGING,
-    COLUMNS,
-    FORMAT,
-    TRACE_FILE,
-    UNKNOWN,
-    Looks,
-    Part,
-    find_parts,
-    read_part,
-)
+from retrac_plugin.trace_parts import CHANGING, COLUMNS, FORMAT, TRACE_FILE, UNKNOWN, Part
 
 __all__ = [
     "CHANGING",
@@ -62,16 +54,16 @@ class Trace:
         command: The script that was recorded last, and its arguments.
     """
 
-    ids: Tensor
-    timesteps: Tensor
-    steps: Tensor
-    draws: Tensor
-    step_sizes: Tensor
-    keys: Tensor
+    ids: Tensor = field(repr=False)
+    timesteps: Tensor = field(repr=False)
+    steps: Tensor = field(repr=False)
+    draws: Tensor = field(repr=False)
+    step_sizes: Tensor = field(repr=False)
+    keys: Tensor = field(repr=False)
     seed: int
     noise_origin: str = "rebuilt"
-    kept: Mapping[str, KeptRows] = field(default_factory=dict)
-    names: tuple[str, ...] = ()
+    kept: Mapping[str, KeptRows] = field(default_factory=dict, repr=False)
+    names: tuple[str, ...] = field(default=(), repr=False)
     command: tuple[str, ...] = ()
 
     @property
@@ -192,68 +184,19 @@ def read_trace(directory: str | Path) -> Trace:
     parts = [read_part(path) for path in find_parts(Path(directory))]
     if not parts:
         raise TraceError(f"no {TRACE_FILE} in {str(directory)!r}: the run was not recorded")
-    _check_together(parts, directory)
-    return _merged(surviving(parts))
+    check_together(parts, directory)
+    return _trace_of(surviving(parts))
 
 
-def _check_together(parts: Sequence[Part], directory: str | Path) -> None:
-    runs = {
-        (p.origin.seed, p.origin.num_samples, p.origin.noise, p.names, *sorted(p.kept))
-        for p in parts
-    }
-    if len(runs) > 1:
-        raise TraceError(
-            f"the traces in {str(directory)!r} are of different runs (other seeds, training sets "
-            "or `--keep`): keep one run"
-        )
-
-
-def _merged(parts: Sequence[Part]) -> Trace:
-    """Join parts in the order of their steps."""
-    columns = {name: torch.cat([part.columns[name] for part in parts]) for name in parts[0].columns}
-    order = columns["steps"].argsort(stable=True)
-    if not len(order):
-        raise TraceError(f"{str(parts[0].path)!r} holds no visit: the training did not take a step")
+def _trace_of(parts: Sequence[Part]) -> Trace:
+    columns, order = join_columns(parts)
     origin = parts[0].origin
-    columns = {name: column[order] for name, column in columns.items()}
     return Trace(
         **{name: columns[name] for name in COLUMNS},
-        keys=_merged_keys([part.looks for part in parts], origin.num_samples),
+        keys=join_keys([part.looks for part in parts], origin.num_samples),
         seed=origin.seed,
         noise_origin=origin.noise,
-        kept=_merged_rows(parts, order),
+        kept=join_rows(parts, order),
         names=parts[0].names,
         command=parts[-1].command,
     )
-
-
-def _merged_rows(parts: Sequence[Part], order: Tensor) -> dict[str, KeptRows]:
-    kept = {}
-    for what in parts[0].kept:
-        counts = [len(part.kept[what]) for part in parts]
-        before = torch.tensor([0, *counts]).cumsum(0).tolist()
-        shifted = [
-            torch.where(part.columns["files"] < 0, -1, part.columns["files"] + offset)
-            for part, offset in zip(parts, before, strict=False)
-        ]
-        files = [file for part in parts for file in part.kept[what]]
-        rows = torch.cat([part.columns["rows"] for part in parts])[order]
-        kept[what] = KeptRows(what, files, torch.cat(shifted)[order], rows)
-    return kept
-
-
-def _merged_keys(looks: Sequence[Looks], num_samples: int) -> Tensor:
-    """Return each sample's key; unknown after a single look.
-
-    Where one sample differs from look to look, training augments its samples, and those that look
-    the same do so by chance.
-    """
-    ids, keys, weights = (
-        torch.cat([getattr(look, name) for look in looks]) for name in ("ids", "keys", "weights")
-    )
-    zeros = torch.zeros(num_samples, dtype=torch.int64)
-    lowest = zeros.scatter_reduce(0, ids, keys, "amin", include_self=False)
-    highest = zeros.scatter_reduce(0, ids, keys, "amax", include_self=False)
-    if CHANGING in keys or not torch.equal(lowest, highest):
-        return torch.full_like(zeros, CHANGING)
-    return torch.where(zeros.index_add(0, ids, weights) >= 2, lowest, UNKNOWN)

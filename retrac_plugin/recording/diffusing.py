@@ -9,11 +9,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
+from inspect import signature
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
+from retrac_plugin.errors import InputError
 from retrac_plugin.recording.patching import wrapped
 
 ARGUMENTS = ("original_samples", "noise", "timesteps")
@@ -22,8 +25,8 @@ ARGUMENTS = ("original_samples", "noise", "timesteps")
 class Diffusion(Protocol):
     """What is told of a training."""
 
-    def diffused(self, samples: Tensor, noise: Tensor, timesteps: Tensor) -> None:
-        """Clean samples were given noise at timesteps, which are integers, one row a sample."""
+    def diffused(self, samples: Tensor, noise: Tensor, timesteps: Callable[[], Tensor]) -> None:
+        """Clean samples were given noise; ``timesteps()`` returns integers, one for each or all."""
 
     def model_saved(self, directory: str) -> None:
         """A model is about to be saved, with or without the state of its training."""
@@ -41,12 +44,13 @@ class DiffusersWatch:
         schedulers = sys.modules.get("diffusers.schedulers.scheduling_utils")
         models = sys.modules.get("diffusers.models.modeling_utils")
         for scheduler in _heirs(schedulers.SchedulerMixin) if schedulers else ():
-            self._watch(scheduler, "add_noise", self._add_noise)
+            if _adds_noise(scheduler):
+                self._watch(scheduler, "add_noise", self._add_noise)
         if models:
             self._watch(models.ModelMixin, "save_pretrained", self._save)
 
     def _watch(self, owner: type, name: str, around: Callable[..., Any]) -> None:
-        if owner not in self.watched and name in vars(owner):
+        if owner not in self.watched:
             self.stack.enter_context(wrapped(owner, name, around))
         self.watched.add(owner)
 
@@ -57,7 +61,8 @@ class DiffusersWatch:
         if torch.is_grad_enabled():  # else it is sampling, or validation
             given = dict(zip(ARGUMENTS, args, strict=False)) | named
             samples, noise, timesteps = (given[name] for name in ARGUMENTS)
-            self.training.diffused(samples, noise, as_positions(timesteps, scheduler.timesteps))
+            table = getattr(scheduler, "timesteps", None)
+            self.training.diffused(samples, noise, partial(as_positions, timesteps, table))
         return noisy
 
     def _save(
@@ -74,12 +79,24 @@ def watching_diffusers(training: Diffusion) -> Iterator[DiffusersWatch]:
         yield DiffusersWatch(stack, training)
 
 
-def as_positions(timesteps: Tensor, table: Tensor) -> Tensor:
-    """Return timesteps as integers: where they are real numbers, positions in the schedule."""
+def as_positions(timesteps: Tensor, table: Tensor | None) -> Tensor:
+    """Return timesteps as integers: where they are real numbers, positions in the schedule.
+
+    Raises:
+        InputError: If they are real numbers, and the schedule has no table of them.
+    """
     if not timesteps.is_floating_point():
         return timesteps
+    if table is None:
+        raise InputError("retrac record: the schedule's table of timesteps is not known")
     distances = (table.to(timesteps.device) - timesteps.reshape(-1, 1)).abs()
     return distances.argmin(1)
+
+
+def _adds_noise(scheduler: type) -> bool:
+    """Return whether a class itself adds noise, rather than masks tokens or inherits it."""
+    own = vars(scheduler).get("add_noise")
+    return own is not None and set(ARGUMENTS) <= set(signature(own).parameters)
 
 
 def _heirs(base: type) -> set[type]:

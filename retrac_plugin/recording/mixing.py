@@ -11,12 +11,12 @@ import gc
 import math
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from retrac_plugin.errors import InputError
 from retrac_plugin.recording.diffusing import as_positions
 from retrac_plugin.recording.patching import wrapped
 
@@ -32,7 +32,7 @@ class Mixing(Protocol):
     def waiting(self) -> bool:
         """Whether nothing was seen yet to be diffused of the batch at hand."""
 
-    def diffused(self, samples: Tensor, noise: Tensor, timesteps: Tensor) -> None:
+    def diffused(self, samples: Tensor, noise: Tensor, timesteps: Callable[[], Tensor]) -> None:
         """See ``diffusing.Diffusion``."""
 
 
@@ -67,12 +67,11 @@ class MixingWatch:
         (samples, noise), self._drawn = self._drawn, None
         for sigmas in (timesteps / THOUSAND, timesteps):
             if _is_mixed(mixed, samples, noise, sigmas):
-                self.training.diffused(samples, noise, self._positions(sigmas))
+                self.training.diffused(samples, noise, partial(self._positions, sigmas))
                 return
 
     def _positions(self, sigmas: Tensor) -> Tensor:
-        if self._table is None:
-            self._table = _find_table()
+        self._table = _find_table() if self._table is None else self._table
         return as_positions(sigmas.float() * THOUSAND, self._table)
 
 
@@ -86,9 +85,10 @@ def watching_mixing(training: Mixing) -> Iterator[MixingWatch]:
 def _is_mixed(mixed: Tensor, samples: Tensor, noise: Tensor, sigmas: Tensor) -> bool:
     """Return whether ``mixed`` holds the numbers ``(1 - sigma) x + sigma eps``, in any order."""
     shape = (-1,) + (1,) * (samples.dim() - 1)
-    if len(mixed) != len(samples) or mixed.numel() != samples.numel():
+    alike = len(mixed) == len(samples) and mixed.numel() == samples.numel() == noise.numel()
+    if not alike or sigmas.numel() not in (1, len(samples)):
         return False
-    sigma = sigmas.float().expand(len(samples)).view(shape)
+    sigma = sigmas.float().reshape(shape)
     expected = (1 - sigma) * samples.float() + sigma * noise.float()
     return bool((_signature(mixed) - _signature(expected)).abs().max() < TOLERANCE)
 
@@ -103,17 +103,11 @@ def _signature(values: Tensor) -> Tensor:
     return torch.stack(waves).div(math.sqrt(rows.shape[1]))
 
 
-def _find_table() -> Tensor:
+def _find_table() -> Tensor | None:
     """Return the timesteps of the script's schedule, which it holds in a variable of its own."""
     tables: list[Tensor] = [
         found.timesteps.float()
         for found in gc.get_objects()
         if type(found).__name__.startswith("FlowMatch") and isinstance(found.timesteps, Tensor)
     ]
-    if not tables:
-        raise InputError(
-            "retrac record: flow matching without a FlowMatch scheduler of diffusers, whose table "
-            "would tell which timestep is which"
-        )
-    longest: Tensor = max(tables, key=len)  # others were cut down for sampling
-    return longest
+    return max(tables, key=len, default=None)  # others were cut down for sampling

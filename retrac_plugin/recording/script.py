@@ -12,9 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from retrac_plugin.errors import InputError, RetracError
+from retrac_plugin.errors import InputError
 from retrac_plugin.processes import this_process
 from retrac_plugin.randomness import content_key
+from retrac_plugin.recording.arguments import check_supported, output_dir, without_secrets
 from retrac_plugin.recording.identity import TrainingSet, rows_of_each
 from retrac_plugin.recording.visit_log import VisitLog, Visits
 from retrac_plugin.trace_parts import HASHED_LOOKS, Origin
@@ -23,7 +24,6 @@ LADDER = {"timesteps": (), "noise": ("noise",), "samples": ("noise", "samples")}
 """How much to keep of each sample's last visit before a checkpoint: each rung holds the last."""
 
 STEP_IN_NAME = re.compile(r"checkpoint-(\d+)")
-SECRET, HIDDEN = re.compile(r"--?[\w-]*(token|key|password|secret)", re.IGNORECASE), "..."
 
 
 class ScriptRecording:
@@ -40,11 +40,11 @@ class ScriptRecording:
 
     def __init__(self, keep: str, out: Path | None, command: Sequence[str]) -> None:
         self.keep, self.command = LADDER[keep], without_secrets(command)
-        _check_supported(command)
+        check_supported(command)
         self.step = self.start = 0
         self.log: VisitLog | None = None
         self.stopped = False
-        self._out = out if out is not None else _output_dir(command)
+        self._out = out if out is not None else output_dir(command)
         self._batch: tuple[Tensor | None, Any] = None, None
         self._seen = False
         self._pending: list[Visits] = []
@@ -63,10 +63,10 @@ class ScriptRecording:
         """See ``mixing.Mixing``."""
         return not self._seen
 
-    def diffused(self, samples: Tensor, noise: Tensor, timesteps: Tensor) -> None:
+    def diffused(self, samples: Tensor, noise: Tensor, timesteps: Callable[[], Tensor]) -> None:
         """See ``diffusing.Diffusion``."""
         self._seen = True
-        self._carefully(lambda: self._diffused(samples, noise, timesteps))
+        self._carefully(lambda: self._diffused(samples, noise, timesteps()))
 
     def stepped(self, step_size: float) -> None:
         """See ``accelerated.Training``.
@@ -116,6 +116,7 @@ class ScriptRecording:
                 f"retrac record: cannot tell after how many steps {directory!r} was saved: "
                 "expected a folder named checkpoint-STEP"
             )
+        self._carefully(self._check_not_begun)
         self.step = self.start = int(named[1])
 
     def close(self) -> None:
@@ -128,7 +129,7 @@ class ScriptRecording:
             return
         try:
             note()
-        except (RetracError, OSError) as error:
+        except Exception as error:  # whatever it is, it is no reason to end a training
             if self.log is None:
                 raise
             self.stopped = True
@@ -136,6 +137,10 @@ class ScriptRecording:
                 f"retrac: recording stopped after {self.step} steps, the training goes on: {error}",
                 stacklevel=2,
             )
+
+    def _check_not_begun(self) -> None:
+        if self.log is not None:
+            raise InputError("a checkpoint was loaded in the middle of the training")
 
     def _diffused(self, samples: Tensor, noise: Tensor, timesteps: Tensor) -> None:
         positions, dataset = self._batch
@@ -170,7 +175,7 @@ class ScriptRecording:
         return found
 
     def _write(self, log: VisitLog, step_size: float) -> None:
-        log.follow()
+        log.follow(self.step)
         for visits in self._pending:
             log.append(visits, self.step, step_size)
 
@@ -197,35 +202,3 @@ class ScriptRecording:
             keys[rows] = torch.tensor([content_key(sample) for sample in looked_at])
             self._looks[ids[rows]] += 1
         return keys
-
-
-def _check_supported(command: Sequence[str]) -> None:
-    """Refuse what would record the wrong ids."""
-    if "--cache_latents" in command:
-        raise InputError(
-            "retrac record: with --cache_latents the scripts of diffusers train on latents in the "
-            "order of their first pass, not on the batch they load: leave it out"
-        )
-
-
-def without_secrets(command: Sequence[str]) -> list[str]:
-    """Return a command without the values of options such as ``--hub_token``."""
-    shown: list[str] = []
-    for argument in command:
-        name, equals, _ = argument.partition("=")
-        if shown and SECRET.fullmatch(shown[-1]):
-            argument = HIDDEN
-        elif equals and SECRET.fullmatch(name):
-            argument = f"{name}={HIDDEN}"
-        shown.append(argument)
-    return shown
-
-
-def _output_dir(command: Sequence[str]) -> Path | None:
-    """Return what diffusers' scripts are told of their folder, in either way of writing it."""
-    for position, argument in enumerate(command):
-        name, _, value = argument.partition("=")
-        if name == "--output_dir":
-            value = value or next(iter(command[position + 1 :]), "")
-            return Path(value) if value else None
-    return None

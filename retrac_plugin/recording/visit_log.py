@@ -92,10 +92,11 @@ class VisitLog:
         if self.origin.process == 0:
             self._saved.add(step)
 
-    def follow(self) -> None:
-        """Do as process 0, if it saved a checkpoint; to be called before a step is appended."""
-        if self.origin.process != 0 and self._saved.news():
-            self.checkpoint(self._saved.latest)
+    def follow(self, step: int) -> None:
+        """Do as process 0, if it saved a checkpoint; to be called before ``step`` is appended."""
+        if self.origin.process != 0:
+            for saved in self._saved.up_to(step):
+                self.checkpoint(saved)
 
     def close(self) -> None:
         """Close the files; everything is in them already."""
@@ -160,19 +161,23 @@ class _SavedSteps:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
         self.path, self._size = path, path.stat().st_size
-        self.latest = 0
+        self._waiting: list[int] = []
 
     def add(self, step: int) -> None:
         with self.path.open("a") as file:
             file.write(f"{step}\n")
 
-    def news(self) -> bool:
+    def up_to(self, step: int) -> list[int]:
+        """Return what was added since, up to ``step``: process 0 may be ahead by a step."""
         size = self.path.stat().st_size
-        if size == self._size:
-            return False
-        self._size = size
-        self.latest = int(self.path.read_text().split()[-1])
-        return True
+        if size != self._size:
+            with self.path.open() as file:
+                file.seek(self._size)
+                self._waiting += map(int, file.read().split())
+            self._size = size
+        due = [saved for saved in self._waiting if saved <= step]
+        self._waiting = [saved for saved in self._waiting if saved > step]
+        return due
 
 
 def _layout(values: Tensor) -> dict[str, Any]:

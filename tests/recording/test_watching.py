@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 import torch
 from accelerate import Accelerator
-from diffusers import DDPMScheduler, EulerDiscreteScheduler
+from diffusers import AmusedScheduler, DDPMScheduler, EulerDiscreteScheduler
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 import retrac_plugin as retrac
 from retrac_plugin.errors import InputError
 from retrac_plugin.recording import ScriptRecording, watching
+from retrac_plugin.recording.arguments import without_secrets
 from retrac_plugin.recording.diffusing import as_positions
-from retrac_plugin.recording.script import without_secrets
 from tests.recording.running import fresh_process
 from tests.runs import tiny_unet
 
@@ -215,7 +215,29 @@ def test_a_resume_from_a_folder_without_a_step_is_refused(recording):
         recording.resumed("out/last")
 
 
+def test_a_checkpoint_loaded_in_mid_training_ends_the_recording(recording, tmp_path):
+    """From there on, steps would be counted twice."""
+    train(DataLoader(TensorDataset(images())), sgd())
+    with pytest.warns(UserWarning, match="recording stopped after 6 steps.*in the middle"):
+        recording.resumed("out/checkpoint-2")
+    train(DataLoader(TensorDataset(images())), sgd())
+    assert len(retrac.read_trace(tmp_path / "run").ids) == 6
+
+
+def test_real_timesteps_without_a_table_are_refused():
+    with pytest.raises(InputError, match="table of timesteps is not known"):
+        as_positions(torch.tensor([0.5]), None)
+
+
 def test_secrets_are_not_written_down():
     command = ["train.py", "--hub_token", "abc", "--api-key=def", "--tokenizer_name", "clip"]
     hidden = ["train.py", "--hub_token", "...", "--api-key=...", "--tokenizer_name", "clip"]
     assert without_secrets(command) == hidden
+
+
+def test_schedulers_that_mask_tokens_are_left_alone(recording):
+    """AmusedScheduler.add_noise takes other arguments, for another kind of diffusion."""
+    next(iter(DataLoader(TensorDataset(images()))))
+    tokens = torch.zeros(1, 4, dtype=torch.int64)
+    AmusedScheduler(mask_token_id=9).add_noise(tokens, torch.tensor([5]))
+    assert recording.log is None
