@@ -19,6 +19,7 @@ nb_execution_show_tb = True
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
 
+autodoc_inherit_docstrings = False  # a framework's docstrings are not ours, nor in our markup
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
 autodoc_class_signature = "separated"
