@@ -8,6 +8,7 @@ parameters, summed over the batch, is never formed.
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -134,6 +135,7 @@ class Capture(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
+@functools.cache
 def _name(func: Callable[..., Any]) -> str:
     return str(resolve_name(func) or getattr(func, "__name__", func))
 

@@ -102,7 +102,7 @@ class Collector:
         if page.sums is None:
             page.sums = self.like.new_zeros(self.rows, page.stop - page.first)
         for first, block in contribution.blocks():
-            page.sums[:, start + first : start + first + block.shape[1]] += block
+            page.sums.narrow(1, start + first, block.shape[1]).add_(block)
         page.waiting -= 1
 
     def _release(self, page: _Page) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Protocol
 
 import torch
@@ -72,17 +74,39 @@ class OuterProducts(ABC):
 
     def blocks(self) -> Iterator[tuple[int, Tensor]]:
         """See ``Contribution.blocks``."""
-        grads, (_, num_out, num_in) = self.grads().transpose(1, 2), self.shape
-        step = _even_step(num_out, max(1, BLOCK // (self.rows * num_in)))
-        space = grads.new_empty(self.rows * step * num_in)
-        for offset, patch in enumerate(self.patches()):
+        grads, patches = self.grads().transpose(1, 2), self.patches()
+        kernel, num_out, num_in = self.shape
+        together, step = self._piece()
+        space = grads.new_empty(together * self.rows * step * num_in)
+        for first in range(0, kernel, together):
+            offsets = list(islice(patches, together))
             for start in range(0, num_out, step):
                 some = grads[:, start : start + step]
-                block = space[: some.shape[0] * some.shape[1] * num_in].view(
-                    *some.shape[:2], num_in
-                )
-                torch.bmm(some, patch, out=block)
-                yield (offset * num_out + start) * num_in, block.flatten(1)
+                size = (len(offsets), *some.shape[:2], num_in)
+                blocks = space[: math.prod(size)].view(size)
+                self._multiply(some, offsets, blocks)
+                for offset, block in enumerate(blocks, start=first):
+                    yield (offset * num_out + start) * num_in, block.flatten(1)
+
+    def _piece(self) -> tuple[int, int]:
+        """Return for how many kernel offsets and outputs to make the gradient at a time."""
+        kernel, num_out, num_in = self.shape
+        together = min(kernel, 4 * BLOCK // (self.rows * num_out * num_in))
+        if self._rows_in_cache() < self.rows and together > 1:
+            return together, num_out
+        return 1, _even_step(num_out, max(1, BLOCK // (self.rows * num_in)))
+
+    def _rows_in_cache(self) -> int:
+        """Return for how many rows both sides stay in the cache from one offset to the next."""
+        return max(1, BLOCK // (self.positions * sum(self.shape[1:])))
+
+    def _multiply(self, grads: Tensor, patches: list[Tensor], blocks: Tensor) -> None:
+        """Fill ``blocks [kernel, row, out, in]``."""
+        step = self._rows_in_cache()
+        for start in range(0, self.rows, step):
+            rows = slice(start, start + step)
+            for patch, block in zip(patches, blocks, strict=True):
+                torch.bmm(grads[rows], patch[rows], out=block[rows])
 
     def norms(self) -> Tensor:
         """Return the norm of every row without forming it, ``[row]``.

@@ -47,6 +47,17 @@ class Products(NamedTuple):
     """``[row]``: Euclidean norm of each row's gradient over all attributed parameters together."""
 
 
+class Features(NamedTuple):
+    """What is kept of the rows of one batch to be compared with any others later."""
+
+    losses: Tensor
+    """``[row, draw]``."""
+    features: Tensor
+    """``[row, dimension]``: inner products of features are those of gradients, on average."""
+    norms: Tensor
+    """``[row]``: norm of each row's gradient, as well as the projection knows it."""
+
+
 class GradientEngine(Protocol):
     """Per-sample gradients of one model at one checkpoint."""
 

@@ -15,7 +15,7 @@ from torch import Tensor
 SMALL = 4096
 """Parameters with fewer elements share pages: biases, norms, low-rank factors."""
 
-PAGE = 4 * SMALL
+PAGE = SMALL
 """Columns of a page, at most."""
 
 
@@ -29,16 +29,17 @@ class Layout:
         width: Length of a row.
         columns: The columns of each parameter, by name.
         shapes: The shape of each parameter, by name.
+        large: The parameters that come first, each in columns of its own.
         pages: Small parameters that share a page, neighbours in a row.
     """
 
     def __init__(self, parameters: Mapping[str, Tensor]) -> None:
         self.shapes = {name: value.shape for name, value in parameters.items()}
         small = [name for name, value in parameters.items() if value.numel() < SMALL]
-        large = [name for name, value in parameters.items() if value.numel() >= SMALL]
+        self.large = [name for name, value in parameters.items() if value.numel() >= SMALL]
         self.columns: dict[str, slice] = {}
         self.width = 0
-        for name in large + small:
+        for name in self.large + small:
             start, self.width = self.width, self.width + self.shapes[name].numel()
             self.columns[name] = slice(start, self.width)
         self.pages = self._pages(small)

@@ -11,17 +11,19 @@ from collections.abc import Iterable, Iterator
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
-from retrac_plugin.gradients.consumers.products import ProductsAndNorms
 from retrac_plugin.gradients.consumers.rows import Rows
 from retrac_plugin.gradients.engine import (
     Batch,
+    Features,
     LossFunction,
     Parameters,
     Products,
     RowGradients,
 )
+from retrac_plugin.gradients.projections import Projection
 from retrac_plugin.gradients.selfcheck import SAMPLES, check
 from retrac_plugin.gradients.streamer import Streamer
+from retrac_plugin.gradients.windows import Window
 
 
 class StreamedEngine:
@@ -52,12 +54,39 @@ class StreamedEngine:
 
     def products(self, batches: Iterable[Batch], draws: int, vectors: Tensor) -> Iterator[Products]:
         """See ``GradientEngine.products``."""
+        window: Window | None = None
         for batch in batches:
             self._check(batch)
-            consumer = ProductsAndNorms(vectors)
-            rows = consumer.add_rows(_num_samples(batch) // draws)
-            losses = self._streamer.stream(batch, draws, consumer, rows)
-            yield Products(losses, consumer.dots.T, consumer.norms)
+            rows = _num_samples(batch) // draws
+            if window is not None and not window.has_room(rows):
+                yield from window.finish()
+                window = None
+            window = window or Window(vectors, rows)
+            place = window.place(rows)
+            window.note(self._streamer.stream(batch, draws, window.consumer, place))
+            if not window.has_room(1):
+                yield from window.finish()
+                window = None
+        if window is not None:
+            yield from window.finish()
+
+    def features(
+        self, batches: Iterable[Batch], draws: int, projection: Projection
+    ) -> Iterator[Features]:
+        """Yield, batch by batch and in order, projected gradients.
+
+        Args:
+            batches: Batches as in ``gradients``, read lazily.
+            draws: How many consecutive losses are averaged into one row.
+            projection: How to project; a value, equal for all rows that are to be compared.
+        """
+        prepared = projection.prepare(self._streamer.layout, self._streamer.like)
+        for batch in batches:
+            self._check(batch)
+            rows = _num_samples(batch) // draws
+            consumer = prepared.consumer(rows)
+            losses = self._streamer.stream(batch, draws, consumer, slice(0, rows))
+            yield Features(losses, consumer.features, consumer.norms())
 
     def fallbacks(self) -> dict[str, str]:
         """Return the parameters whose gradients take ``vmap(grad)``, with the reason, by name.

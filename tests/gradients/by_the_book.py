@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
+import functools
+
 import torch
 from torch.utils._pytree import tree_map
+
+from tests.gradients.cases import build
+
+
+@functools.cache
+def rows_of(name, draws=1, dtype=torch.float64):
+    """Return ``row_gradients`` of a case, computed once."""
+    return row_gradients(build(name, dtype), draws)
 
 
 def row_gradients(case, draws=1):

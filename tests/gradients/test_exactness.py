@@ -1,11 +1,9 @@
 """Streamed gradients against one backward pass per sample, layer by layer and model by model."""
 
-import functools
-
 import pytest
 import torch
 
-from retrac_plugin.gradients import contributions, layout
+from retrac_plugin.gradients import layout
 from retrac_plugin.gradients.streamed import StreamedEngine
 from retrac_plugin.gradients.vmapped import VmapEngine
 from tests.gradients import by_the_book
@@ -13,19 +11,6 @@ from tests.gradients.cases import CASES, build
 
 pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
 every_case = pytest.mark.parametrize("name", CASES)
-
-
-@functools.cache
-def expected_rows(name, draws=1, dtype=torch.float64):
-    return by_the_book.row_gradients(build(name, dtype), draws)
-
-
-@pytest.fixture
-def everything_is_large(monkeypatch):
-    """Stream even tiny layers in blocks, as large ones are."""
-    monkeypatch.setattr(layout, "SMALL", 8)
-    monkeypatch.setattr(layout, "PAGE", 20)
-    monkeypatch.setattr(contributions, "BLOCK", 512)
 
 
 def assert_equal(found, expected, tolerance):
@@ -47,7 +32,7 @@ def test_rows_in_float64(name):
     for draws in (1, 2):
         rows = engine.gradients(case.batch, draws).gradients
         found = layout.Layout(case.parameters).unflatten(rows)
-        assert_equal(found, expected_rows(name, draws), 1e-9)
+        assert_equal(found, by_the_book.rows_of(name, draws), 1e-9)
     assert sorted(engine.fallbacks()) == sorted(case.fallbacks)
 
 
@@ -58,7 +43,7 @@ def test_rows_in_float32(name):
     rows = engine.gradients(case.batch, 1).gradients
     assert rows.dtype == torch.float32
     found = layout.Layout(case.parameters).unflatten(rows)
-    assert_equal(found, expected_rows(name, dtype=torch.float32), 1e-4)
+    assert_equal(found, by_the_book.rows_of(name, dtype=torch.float32), 1e-4)
 
 
 @every_case
@@ -68,7 +53,7 @@ def test_products_and_norms_of_large_layers(name, everything_is_large):
     vectors = torch.randn(3, engine.width, dtype=torch.float64)
     for draws in (1, 2):
         (products,) = engine.products([case.batch], draws, vectors)
-        rows = layout.Layout(case.parameters).flatten(expected_rows(name, draws))
+        rows = layout.Layout(case.parameters).flatten(by_the_book.rows_of(name, draws))
         dots = rows @ vectors.T
         torch.testing.assert_close(products.dots, dots, rtol=0, atol=1e-9 * dots.abs().max())
         torch.testing.assert_close(products.norms, rows.norm(dim=1), rtol=1e-9, atol=0)
@@ -80,7 +65,7 @@ def test_norms_alone(name, everything_is_large):
     engine = StreamedEngine(case.losses, case.parameters)
     nothing = torch.zeros(0, engine.width, dtype=torch.float64)
     (products,) = engine.products([case.batch], 1, nothing)
-    expected = by_the_book.flat(expected_rows(name)).norm(dim=1)
+    expected = by_the_book.flat(by_the_book.rows_of(name)).norm(dim=1)
     torch.testing.assert_close(products.norms, expected, rtol=1e-9, atol=0)
 
 
@@ -88,5 +73,5 @@ def test_norms_alone(name, everything_is_large):
 def test_the_reference_engine_agrees(name):
     case = build(name)
     found = VmapEngine(case.losses, case.parameters).gradients(case.batch, 1).gradients
-    expected = by_the_book.flat(expected_rows(name))
+    expected = by_the_book.flat(by_the_book.rows_of(name))
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-9 * expected.abs().max())

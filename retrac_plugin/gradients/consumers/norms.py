@@ -11,34 +11,16 @@ from retrac_plugin.gradients.contributions import OuterProducts
 _CHUNK = 512
 
 
-def row_norms(block: Tensor) -> Tensor:
-    """Return the norm of each row of a block, ``[row]``.
-
-    In two steps: sums over short stretches are faster and lose fewer digits than one long sum.
-    """
-    if block.shape[1] % _CHUNK == 0:
-        block = _norms(block.reshape(block.shape[0], -1, _CHUNK))
-    return _norms(block)
-
-
-def _norms(values: Tensor) -> Tensor:
-    norms: Tensor = torch.linalg.vector_norm(values, dim=-1)
-    return norms
-
-
 class Norms:
-    """Collects norms; squares are never formed on their own, so small ones do not underflow.
-
-    Attributes:
-        norms: ``[row]``.
-    """
+    """Collects norms; squares are never formed on their own, so small ones do not underflow."""
 
     def __init__(self, rows: int, like: Tensor) -> None:
-        self.norms = like.new_zeros(rows, dtype=torch.promote_types(like.dtype, torch.float32))
+        self._like = like.new_zeros(rows, dtype=torch.promote_types(like.dtype, torch.float32))
+        self._parts: dict[tuple[int, int], list[Tensor]] = {}
 
     def block(self, rows: slice, columns: slice, block: Tensor) -> None:
         """See ``Consumer.block``."""
-        self._add(rows, row_norms(block))
+        self._add(rows, _row_norms(block))
 
     def outer(self, rows: slice, columns: slice, products: OuterProducts) -> None:
         """See ``Consumer.outer``."""
@@ -49,5 +31,30 @@ class Norms:
         else:
             stream(self, rows, columns, products)
 
+    def norms(self) -> Tensor:
+        """Return the norms so far, ``[row]``."""
+        total = self._like
+        for (start, stop), parts in self._parts.items():
+            here = torch.zeros_like(total)
+            here[start:stop] = _norm(torch.stack(parts), dim=0)
+            total = torch.hypot(total, here)
+        return total
+
     def _add(self, rows: slice, norms: Tensor) -> None:
-        self.norms[rows] = torch.hypot(self.norms[rows], norms.to(self.norms.dtype))
+        parts = self._parts.setdefault((rows.start, rows.stop), [])
+        parts.append(norms.to(self._like.dtype))
+
+
+def _row_norms(block: Tensor) -> Tensor:
+    """Return the norm of each row of a block, ``[row]``.
+
+    In two steps: sums over short stretches are faster and lose fewer digits than one long sum.
+    """
+    if block.shape[1] % _CHUNK == 0:
+        block = _norm(block.view(block.shape[0], -1, _CHUNK), dim=2)
+    return _norm(block, dim=1)
+
+
+def _norm(values: Tensor, dim: int) -> Tensor:
+    norms: Tensor = torch.linalg.vector_norm(values, dim=dim)
+    return norms

@@ -21,7 +21,7 @@ class WeightedSum:
 
     def block(self, rows: slice, columns: slice, block: Tensor) -> None:
         """See ``Consumer.block``."""
-        self.total[columns] += self.weights[rows] @ block.to(self.weights.dtype)
+        self.total[columns].add_(self.weights[rows] @ block.to(self.weights.dtype))
 
     def outer(self, rows: slice, columns: slice, products: OuterProducts) -> None:
         """See ``Consumer.outer``."""

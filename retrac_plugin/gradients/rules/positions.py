@@ -51,16 +51,39 @@ def pair_up(inputs: Tensor, grad: Tensor, geometry: Geometry, rows: int) -> Posi
         geometry: How the kernel moved.
         rows: Rows that the samples make; a row's samples lie side by side.
     """
-    pitch = _pitch(inputs, grad, geometry)
-    waste = math.prod(pitch) / math.prod(grad.shape[3:])
-    steps_by_one = all(s == 1 for s in geometry.stride)
-    if steps_by_one and rows == inputs.shape[0] and waste <= _MOST_WASTE:
-        return _shifted(inputs, grad, geometry, pitch)
+    if all(step == 1 for step in geometry.stride):
+        stacked = _Stacked.of(inputs, grad, geometry, rows)
+        pitch = _pitch(*stacked)
+        if math.prod(pitch) <= _MOST_WASTE * math.prod(stacked.grad.shape[3:]):
+            return _shifted(*stacked, pitch)
     return _sliced(inputs, grad, geometry, rows)
 
 
-_MOST_WASTE = 1.15
+_MOST_WASTE = 1.3
 """Zero positions per real one up to which multiplying them costs less than copying the others."""
+
+
+class _Stacked(NamedTuple):
+    inputs: Tensor
+    grad: Tensor
+    geometry: Geometry
+
+    @classmethod
+    def of(cls, inputs: Tensor, grad: Tensor, geometry: Geometry, rows: int) -> _Stacked:
+        """Return the samples of a row as one more dimension, over which the kernel is flat."""
+        if inputs.shape[0] == rows:
+            return cls(inputs, grad, geometry)
+        inputs, grad = (v.view(rows, -1, *v.shape[1:]).transpose(1, 2) for v in (inputs, grad))
+        return cls(
+            inputs,
+            grad,
+            Geometry(
+                kernel=(1, *geometry.kernel),
+                stride=(1, *geometry.stride),
+                padding=(0, *geometry.padding),
+                dilation=(1, *geometry.dilation),
+            ),
+        )
 
 
 def _pitch(inputs: Tensor, grad: Tensor, geometry: Geometry) -> Sizes:
