@@ -22,7 +22,7 @@ from retrac_plugin.gradients.consumers.consumer import stream
 from retrac_plugin.gradients.consumers.norms import Norms
 from retrac_plugin.gradients.contributions import OuterProducts
 from retrac_plugin.gradients.layout import Layout
-from retrac_plugin.randomness import integers
+from retrac_plugin.randomness import uniforms
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,8 @@ class CountSketch:
         """See ``Projection.prepare``."""
         signs = torch.empty(layout.width, dtype=torch.int8)
         for columns in layout.columns.values():  # parameter by parameter, to draw few at a time
-            drawn = integers([(self.seed, columns.start)], columns.stop - columns.start, high=2)
-            signs[columns] = 2 * drawn[0].to(torch.int8) - 1
+            coins = uniforms([(self.seed, columns.start)], columns.stop - columns.start)[0] < 0.5
+            signs[columns] = 1 - 2 * coins.to(torch.int8)
         return PreparedSketch(signs.to(like.device), self.dimension, like)
 
 
