@@ -50,6 +50,8 @@ class _LayerTap(torch.autograd.Function):
         gradient = None
         if ctx.needs_input_grad[3]:
             gradient = ctx.call.input_gradient(inputs, tuple(kept), grad)
+        # Without their history: a receiver may keep them after the graph is gone.
+        inputs = inputs.detach()
         for parameter, contribution in ctx.call.contributions(
             inputs, tuple(kept), grad, destination.receiver.rows
         ):

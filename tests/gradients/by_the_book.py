@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 
 import torch
-from torch.utils._pytree import tree_map
+from torch.utils._pytree import tree_leaves, tree_map
 
 from tests.gradients.cases import build
 
@@ -22,13 +22,17 @@ def row_gradients(case, draws=1):
     samples = next(iter(case.batch.values())).shape[0]
     each = []
     for i in range(samples):
-        alone = tree_map(lambda leaf, i=i: leaf[i : i + 1], case.batch)
-        loss = case.losses(leaves, alone).squeeze()
-        each.append(
-            torch.autograd.grad(
-                loss, list(leaves.values()), allow_unused=True, materialize_grads=True
-            )
+        alone = tree_map(
+            lambda leaf, i=i: leaf[i : i + 1].detach().requires_grad_(leaf.is_floating_point()),
+            case.batch,
         )
+        loss = case.losses(leaves, alone).squeeze()
+        # Channels-last activations whose gradient nobody asks for crash torch 2.13.
+        inputs = [leaf for leaf in tree_leaves(alone) if leaf.requires_grad]
+        gradients = torch.autograd.grad(
+            loss, [*leaves.values(), *inputs], allow_unused=True, materialize_grads=True
+        )
+        each.append(gradients[: len(leaves)])
     return {
         name: torch.stack(column).unflatten(0, (-1, draws)).mean(1)
         for name, column in zip(leaves, zip(*each, strict=True), strict=True)

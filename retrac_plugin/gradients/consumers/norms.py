@@ -12,7 +12,7 @@ _CHUNK = 512
 
 
 class Norms:
-    """Collects norms; squares are never formed on their own, so small ones do not underflow."""
+    """Collects the norms of a row's pieces; their norm is the row's."""
 
     def __init__(self, rows: int, like: Tensor) -> None:
         self._like = like.new_zeros(rows, dtype=torch.promote_types(like.dtype, torch.float32))

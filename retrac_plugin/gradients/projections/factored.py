@@ -2,9 +2,9 @@
 
 A weight's gradient ``G`` is a sum over positions of outer products. Both sides of each are
 projected to few numbers, and ``P_out G P_in^T`` is the sum of the outer products of those: ``G``
-itself is never formed, nor does its cost arise. It is unbiased,
-``E <P_out G P_in^T, P_out H P_in^T> = <G, H>``; for single outer products ``a b^T`` and
-``c d^T`` the second moment is
+itself is never formed, nor does its cost arise. It is unbiased: features of ``G`` and ``H`` have
+the inner product ``<G, H>`` on average; for outer products ``a b^T`` and ``c d^T`` its square is
+on average
 
 ``(<a, c>^2 + (|a|^2 |c|^2 + <a, c>^2) / k) * (<b, d>^2 + (|b|^2 |d|^2 + <b, d>^2) / k)``,
 
