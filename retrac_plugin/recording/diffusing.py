@@ -7,10 +7,9 @@ when it asks for its first batch does not use it.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from inspect import signature
 from typing import Any, Protocol
 
 import torch
@@ -44,13 +43,12 @@ class DiffusersWatch:
         schedulers = sys.modules.get("diffusers.schedulers.scheduling_utils")
         models = sys.modules.get("diffusers.models.modeling_utils")
         for scheduler in _heirs(schedulers.SchedulerMixin) if schedulers else ():
-            if _adds_noise(scheduler):
-                self._watch(scheduler, "add_noise", self._add_noise)
+            self._watch(scheduler, "add_noise", self._add_noise)
         if models:
             self._watch(models.ModelMixin, "save_pretrained", self._save)
 
     def _watch(self, owner: type, name: str, around: Callable[..., Any]) -> None:
-        if owner not in self.watched:
+        if owner not in self.watched and name in vars(owner):
             self.stack.enter_context(wrapped(owner, name, around))
         self.watched.add(owner)
 
@@ -58,8 +56,8 @@ class DiffusersWatch:
         self, original: Callable[..., Tensor], scheduler: Any, *args: Any, **named: Any
     ) -> Tensor:
         noisy = original(scheduler, *args, **named)
-        if torch.is_grad_enabled():  # else it is sampling, or validation
-            given = dict(zip(ARGUMENTS, args, strict=False)) | named
+        given = dict(zip(ARGUMENTS, args, strict=False)) | named
+        if torch.is_grad_enabled() and _is_noise(given):  # else it is sampling, or validation
             samples, noise, timesteps = (given[name] for name in ARGUMENTS)
             table = getattr(scheduler, "timesteps", None)
             self.training.diffused(samples, noise, partial(as_positions, timesteps, table))
@@ -93,10 +91,13 @@ def as_positions(timesteps: Tensor, table: Tensor | None) -> Tensor:
     return distances.argmin(1)
 
 
-def _adds_noise(scheduler: type) -> bool:
-    """Return whether a class itself adds noise, rather than masks tokens or inherits it."""
-    own = vars(scheduler).get("add_noise")
-    return own is not None and set(ARGUMENTS) <= set(signature(own).parameters)
+def _is_noise(given: Mapping[str, Any]) -> bool:
+    """Return whether noise is added to samples; some schedulers of that method mask tokens."""
+    tensors = [value for name in ARGUMENTS if isinstance(value := given.get(name), Tensor)]
+    if len(tensors) < len(ARGUMENTS):
+        return False
+    samples, noise, _ = tensors
+    return samples.shape == noise.shape and noise.is_floating_point()
 
 
 def _heirs(base: type) -> set[type]:

@@ -235,6 +235,15 @@ def test_secrets_are_not_written_down():
     assert without_secrets(command) == hidden
 
 
+def test_schedulers_that_others_watch_are_watched_all_the_same(monkeypatch, tmp_path):
+    """A debugging aid may have put a function with other names in the place of add_noise."""
+    original = DDPMScheduler.add_noise
+    monkeypatch.setattr(DDPMScheduler, "add_noise", lambda *given: original(*given))
+    with fresh_process(), watching(ScriptRecording("noise", tmp_path, [])):
+        train(DataLoader(TensorDataset(images())), sgd())
+    assert len(retrac.read_trace(tmp_path).ids) == 6
+
+
 def test_schedulers_that_mask_tokens_are_left_alone(recording):
     """AmusedScheduler.add_noise takes other arguments, for another kind of diffusion."""
     next(iter(DataLoader(TensorDataset(images()))))
