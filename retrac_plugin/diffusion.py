@@ -111,6 +111,11 @@ class DiffusionModel:
             predict = precondition(predict, schedule)
         return cls(network, predict, schedule, element_loss, weight, **objective)
 
+    @property
+    def drawing(self) -> tuple[int, TimestepDistribution, float]:
+        """Number of timesteps, their distribution, noise offset: what ``draws.Request`` asks by."""
+        return self.schedule.num_timesteps, self.timestep_distribution, self.noise_offset
+
     def attributing(self, *patterns: str) -> DiffusionModel:
         """Return the same model with only the parameters that match a glob pattern attributed."""
         return replace(self, patterns=patterns)

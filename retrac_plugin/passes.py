@@ -191,9 +191,7 @@ class CheckpointPass:
             source.dataset_size,
             self.position,
             step,
-            self.model.schedule.num_timesteps,
-            self.model.timestep_distribution,
-            self.model.noise_offset,
+            *self.model.drawing,
         )
         return draw_within(draws, request)
 

@@ -104,9 +104,7 @@ class DrawnExamples(Dataset[tuple[Tensor, ...]]):
             len(self),
             checkpoint,
             self.steps[checkpoint],
-            self.model.schedule.num_timesteps,
-            self.model.timestep_distribution,
-            self.model.noise_offset,
+            *self.model.drawing,
         )
         return draw_within(self.draws, request)
 
