@@ -55,7 +55,7 @@ def retrac_register_tasks() -> Iterable[TaskEntry]:
     )
     yield TaskEntry(
         "cifar-mnist",
-        "a quarter of the paper's airplanes and zeros at 16x16; bring the data with --data",
+        "the paper's 5,000 airplanes and 200 zeros at 16x16; bring the data with --data",
         lambda: _load_cifar_mnist("REDUCED"),
         needs=("diffusers",),
     )
