@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -17,6 +17,7 @@ from retrac_plugin.errors import GradientError, InputError
 from retrac_plugin.examples import Block, ExampleSource
 from retrac_plugin.gradients.engine import (
     EngineFactory,
+    Features,
     GradientEngine,
     LossFunction,
     Parameters,
@@ -27,6 +28,9 @@ from retrac_plugin.rescaling import Rescaling
 
 Tick = Callable[[int], object]
 """Called with the number of samples done, for a progress bar."""
+
+Projecting = Callable[[Iterable[NoisyBatch], int], Iterator[Features]]
+"""``(batches, draws of a row) -> projected rows``, batch by batch and in order."""
 
 GRADIENT_BYTES = 2**28
 """Roughly how much memory whole gradients may take at a time where only a block is needed."""
@@ -150,6 +154,35 @@ class CheckpointPass:
             self._check_finite("train", losses, norms, block.ids, batch.timesteps)
             yield gradients, norms
             self.tick(len(block.ids))
+
+    def features(
+        self, source: ExampleSource, draws: Draws, side: str, draws_each: int, project: Projecting
+    ) -> Iterator[Features]:
+        """Yield, block by block, projected gradients of rows of so many draws each.
+
+        Args:
+            source: The samples; all draws of one share a network pass.
+            draws: Their timesteps and noise.
+            side: Whose draws they are, ``"train"`` or ``"query"``.
+            draws_each: How many draws, side by side in time and noise, are averaged into a row.
+            project: What projects; the engine's ``features`` with its projection.
+        """
+        seen: list[tuple[list[int], Tensor]] = []
+
+        def batches() -> Iterator[NoisyBatch]:
+            for block in source.blocks(self._block_size(draws)):
+                draw = self._draw(block, source, draws, side)
+                batch = self._diffuse(block, draw, torch.arange(draw.timesteps.numel()))
+                seen.append((block.ids, batch.timesteps))
+                yield batch
+
+        for features in project(batches(), draws_each):
+            ids, timesteps = seen.pop(0)
+            rows_each = len(features.norms) // len(ids)
+            of_rows = [i for i in ids for _ in range(rows_each)]
+            self._check_finite(side, features.losses, features.norms, of_rows, timesteps)
+            yield features
+            self.tick(len(ids))
 
     def own_products(
         self, source: ExampleSource, train_draws: Draws, query_draws: Draws, rescale: Rescaling

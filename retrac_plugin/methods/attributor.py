@@ -28,7 +28,8 @@ class FeatureAttributor(ABC):
         checkpoints: At least one. Methods of a single model use the last.
         train_draws: Not used: these methods take both sides at the same timesteps.
         query_draws: Timesteps and noise of either side. Default: ``Strided(10, noise_draws=4)``.
-        batch_size: Samples per network pass; changes cost, never a score.
+        batch_size: Samples per network pass, all draws of a sample together; changes cost, never
+            a score.
         device: Where to compute; default: where the network is.
         gradients: What computes gradients, and what is kept of them.
         progress: Show a progress bar; default: on a terminal.

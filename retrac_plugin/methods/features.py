@@ -7,18 +7,17 @@ Methods say which features they need; methods that need the same ones share them
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import cached_property
-from itertools import groupby
-from typing import Any, NamedTuple
+from functools import cached_property, partial
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
 
 from retrac_plugin.diffusion import check_deterministic
-from retrac_plugin.draws import Draw, Draws, Request
 from retrac_plugin.examples import ExampleSource
+from retrac_plugin.gradients.streamed import StreamedEngine
 from retrac_plugin.methods.curvature import Curvature
 from retrac_plugin.methods.setting import Setting
 from retrac_plugin.outputs import Output
@@ -27,50 +26,28 @@ from retrac_plugin.rescaling import Rescaling, keep_norm, unit_norm
 
 
 @dataclass(frozen=True)
-class EachAlone:
-    """Draws of which none is averaged with another: ``T x S`` timesteps with one noise draw each.
-
-    Attributes:
-        draws: The draws, ``T`` timesteps with ``S`` noise draws each.
-    """
-
-    draws: Draws
-
-    def per_sample(self) -> tuple[int, int]:
-        """See ``Draws.per_sample``."""
-        timesteps_each, noise_each = self.draws.per_sample()
-        return timesteps_each * noise_each, 1
-
-    def draw(self, request: Request) -> Draw:
-        """See ``Draws.draw``."""
-        timesteps, noise = self.draws.draw(request)
-        return Draw(
-            timesteps.repeat_interleave(noise.shape[2], dim=1), noise.flatten(1, 2).unsqueeze(2)
-        )
-
-
-@dataclass(frozen=True)
 class Treatment:
-    """What happens to a sample's gradients before their mean over timesteps.
+    """What happens to a sample's gradients before their mean.
 
     Attributes:
         name: For error messages and records.
-        rescale: What becomes of their norms.
-        arrange: Which draws are averaged first.
+        rescale: What becomes of the norm of each row.
+        draws_each: ``(timesteps, noise draws of each) -> draws``, how many are averaged into a row
+            before it is rescaled: the mean of gradients is the gradient of the mean.
     """
 
     name: str
     rescale: Rescaling
-    arrange: Callable[[Draws], Draws]
+    draws_each: Callable[[int, int], int]
 
 
-def _as_they_are(draws: Draws) -> Draws:
-    return draws
-
-
-KEPT = Treatment("norms kept", keep_norm, _as_they_are)
-UNIT = Treatment("norm 1 at each timestep, noise averaged first", unit_norm, _as_they_are)
-UNIT_PER_DRAW = Treatment("norm 1 at each timestep and noise draw", unit_norm, EachAlone)
+KEPT = Treatment("norms kept", keep_norm, lambda timesteps, noise: timesteps * noise)
+UNIT = Treatment(
+    "norm 1 at each timestep, noise averaged first", unit_norm, lambda timesteps, noise: noise
+)
+UNIT_PER_DRAW = Treatment(
+    "norm 1 at each timestep and noise draw", unit_norm, lambda timesteps, noise: 1
+)
 
 
 @dataclass(frozen=True)
@@ -87,11 +64,6 @@ class Feature:
     output: Output
     treatment: Treatment
 
-    @property
-    def source(self) -> tuple[int, str, str]:
-        """Names the backward passes behind it: features of one source come from the same ones."""
-        return self.checkpoint, self.output.name, self.treatment.arrange.__name__
-
 
 class Side(NamedTuple):
     """One kind of feature of all samples of one side."""
@@ -99,7 +71,7 @@ class Side(NamedTuple):
     features: Tensor
     """``[sample, d]``."""
     norms: Tensor
-    """``[sample]``: exact, of the mean gradient before it was projected."""
+    """``[sample]``: of the mean gradient; exact where norms are kept, else that of the features."""
 
 
 class Cost(NamedTuple):
@@ -117,7 +89,7 @@ class Pair:
     Attributes:
         train: Of the training set.
         queries: Of the queries.
-        cost: Of the backward passes, which features of one source share.
+        cost: Of the backward passes.
     """
 
     train: Side
@@ -136,7 +108,7 @@ Bank = dict[Feature, Pair]
 def compute_features(
     setting: Setting, wanted: Iterable[Feature], train: ExampleSource, queries: ExampleSource
 ) -> Bank:
-    """Return all wanted features, those of one source from the same backward passes.
+    """Return all wanted features, each computed once.
 
     Both sides are taken at ``setting.draws``, the noise of a sample depending on its side.
 
@@ -145,33 +117,24 @@ def compute_features(
     """
     check_deterministic(setting.model.network)
     bank: Bank = {}
-    distinct = sorted(set(wanted), key=lambda feature: feature.source)
-    groups = [list(group) for _, group in groupby(distinct, key=lambda feature: feature.source)]
+    distinct = sorted(set(wanted), key=lambda feature: feature.checkpoint)
     samples = len(train) + len(queries)
-    with setting.bar(samples * len(groups)) as bar:
-        for features in groups:
+    timesteps_each, noise_each = setting.draws.per_sample()
+    with setting.bar(samples * len(distinct)) as bar:
+        for feature in distinct:
             start = time.perf_counter()
-            at = checkpoint_pass(setting, features[0], bar)
-            rescalings = [feature.treatment.rescale for feature in features]
-            draws = features[0].treatment.arrange(setting.draws)
-            sides = [
-                _side(setting, at, source, draws, rescalings, side)
-                for source, side in ((train, "train"), (queries, "query"))
-            ]
-            timesteps_each, noise_each = draws.per_sample()
+            at = checkpoint_pass(setting, feature, bar)
+            ours = _side(setting, at, train, feature.treatment, "train")
+            theirs = _side(setting, at, queries, feature.treatment, "query")
             cost = Cost(time.perf_counter() - start, samples * timesteps_each * noise_each)
-            for feature, ours, theirs in zip(features, *sides, strict=True):
-                bank[feature] = Pair(ours, theirs, cost)
+            bank[feature] = Pair(ours, theirs, cost)
     return bank
 
 
 def cost_of(bank: Bank, wanted: Iterable[Feature]) -> Cost:
     """Return what the wanted features cost a method that is used alone."""
-    by_source = {feature.source: bank[feature].cost for feature in wanted}
-    return Cost(
-        sum(cost.seconds for cost in by_source.values()),
-        sum(cost.passes for cost in by_source.values()),
-    )
+    costs = [bank[feature].cost for feature in set(wanted)]
+    return Cost(sum(cost.seconds for cost in costs), sum(cost.passes for cost in costs))
 
 
 def checkpoint_pass(setting: Setting, feature: Feature, bar: Any) -> CheckpointPass:
@@ -188,40 +151,18 @@ def checkpoint_pass(setting: Setting, feature: Feature, bar: Any) -> CheckpointP
 
 
 def _side(
-    setting: Setting,
-    at: CheckpointPass,
-    source: ExampleSource,
-    draws: Draws,
-    rescalings: list[Rescaling],
-    side: str,
-) -> list[Side]:
-    """Return one ``Side`` for each rescaling; whole gradients are kept for one block alone."""
-    project = setting.gradients.projection(at.engine.width, setting.device, at.dtype)
-    wide = torch.promote_types(at.dtype, torch.float32)  # half precision cannot be decomposed
-    blocks = [
-        [
-            Side(project(means).to(wide), torch.linalg.vector_norm(means, dim=1, dtype=wide))
-            for means in block
-        ]
-        for block in mean_gradients(setting, at, source, draws, rescalings, side)
-    ]
-    by_rescaling = zip(*blocks, strict=True)
-    return [Side(*map(torch.cat, zip(*parts, strict=True))) for parts in by_rescaling]
-
-
-def mean_gradients(
-    setting: Setting,
-    at: CheckpointPass,
-    source: ExampleSource,
-    draws: Draws,
-    rescalings: list[Rescaling],
-    side: str,
-) -> Iterator[Tensor]:
-    """Yield the samples' whole mean gradients ``[rescaling, sample, width]``, block by block."""
-    timesteps_each, noise_each = draws.per_sample()
-    for block in source.blocks(max(1, setting.batch_size // (timesteps_each * noise_each))):
-        means = torch.zeros(
-            len(rescalings), len(block.ids), at.engine.width, dtype=at.dtype, device=at.device
-        )
-        at.add_query_gradients(means, block, source, draws, rescalings, side)
-        yield means
+    setting: Setting, at: CheckpointPass, source: ExampleSource, treatment: Treatment, side: str
+) -> Side:
+    """Return one side's features; no gradient is held whole."""
+    timesteps_each, noise_each = setting.draws.per_sample()
+    draws_each = treatment.draws_each(timesteps_each, noise_each)
+    rows_each = timesteps_each * noise_each // draws_each
+    engine = cast(StreamedEngine, at.engine)  # as setting.gradients made it
+    project = partial(engine.features, projection=setting.gradients.projection)
+    features, norms = [], []
+    for found in at.features(source, setting.draws, side, draws_each, project):
+        scaled = found.features * treatment.rescale(found.norms)[:, None]
+        means = scaled.view(-1, rows_each, scaled.shape[1]).mean(1)
+        features.append(means)
+        norms.append(found.norms if treatment is KEPT else torch.linalg.vector_norm(means, dim=1))
+    return Side(torch.cat(features), torch.cat(norms))

@@ -5,10 +5,10 @@ import torch
 
 import retrac_plugin as retrac
 from retrac_plugin import plugins
+from retrac_plugin.gradients.projections import CountSketch
 from retrac_plugin.gradients.streamed import StreamedEngine
 from retrac_plugin.methods.attributor import FeatureAttributor, attribute_together
 from retrac_plugin.methods.features import Cost, Pair, Side
-from retrac_plugin.methods.projection import CountSketch
 from retrac_plugin.methods.setting import Gradients
 from retrac_plugin.methods.trak import TRAK
 from retrac_plugin.outputs import elbo_weight
@@ -122,18 +122,22 @@ def test_methods_that_share_features_score_as_alone(case):
 
 
 def test_shared_features_are_computed_once_and_counted_for_each(case, monkeypatch):
-    rows = []
-    original = StreamedEngine.gradients
+    noisy = []
+    original = StreamedEngine.features
 
-    def counting(self, batch, draws):
-        rows.append(batch.noisy.shape[0])
-        return original(self, batch, draws)
+    def counting(self, batches, draws, projection):
+        def seen():
+            for batch in batches:
+                noisy.append(len(batch.noisy))
+                yield batch
 
-    monkeypatch.setattr(StreamedEngine, "gradients", counting)
+        return original(self, seen(), draws, projection)
+
+    monkeypatch.setattr(StreamedEngine, "features", counting)
     names = ["gradient-dot", "gradient-cosine", "trak", "retrac-curvature"]
     found = attribute_together([build(n, case) for n in names], case.train, case.queries)
     samples = (len(case.train) + len(case.queries)) * 6
-    assert sum(rows) == samples
+    assert sum(noisy) == 2 * samples  # with norms kept, and of norm 1
     assert [scores.about["passes"] for scores in found] == [samples] * 4
 
 
