@@ -8,6 +8,7 @@ from click.testing import CliRunner
 
 from retrac_adapters.cifar_mnist import data
 from retrac_adapters.cifar_mnist.task import REDUCED, WHOLE
+from retrac_adapters.image_arrays import VARIABLE
 from retrac_plugin.benchmarks.rows import measure
 from retrac_plugin.benchmarks.scoring import score_methods
 from retrac_plugin.cli import main
@@ -60,8 +61,8 @@ def test_a_quick_run_is_measured(path, tmp_path):
 
 
 def test_the_file_is_found_where_the_variable_says(path, tmp_path, monkeypatch):
-    monkeypatch.setenv(data.VARIABLE, str(tmp_path))
-    with pytest.raises(InputError, match=r"no CIFAR-MNIST at .*give --data FILE"):
+    monkeypatch.setenv(VARIABLE, str(tmp_path))
+    with pytest.raises(InputError, match=r"no cifar_mnist_retrac.npz at .*give --data FILE"):
         data.find(None)
     (tmp_path / "data").mkdir()
     path.rename(tmp_path / "data" / data.NAME)

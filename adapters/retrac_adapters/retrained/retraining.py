@@ -1,4 +1,4 @@
-"""The digits task's ground truth: what retraining on random halves really does to the queries.
+"""The ground truth: what retraining on other training sets really does to the queries.
 
 Every retrained model leaves one small file, written whole or not at all, so that a run that was
 killed goes on where it stopped.
@@ -19,7 +19,7 @@ from tqdm.auto import tqdm
 
 import retrac_plugin as retrac
 from retrac_adapters.demo.recipe import Recipe
-from retrac_adapters.digits.stacked import Training, build_network, train_together
+from retrac_adapters.retrained.stacked import Training, build_network, train_together
 from retrac_plugin.files import write_atomically
 from retrac_plugin.methods.losses import mean_losses
 
