@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,8 +14,8 @@ from retrac_plugin.extras import missing
 from retrac_plugin.methods import attributor as on_features
 from retrac_plugin.scores import Scores
 
-Together = Callable[[Sequence[Any], Examples, Examples], list[Scores]]
-"""Scores several attributors that share what is expensive."""
+Together = Callable[[Sequence[Any], Examples, Examples], Iterable[Scores]]
+"""Scores several attributors that share what is expensive, one after the other."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +37,7 @@ class Candidate:
         """What scores it with others of its kind, None if it scores alone."""
         kinds: tuple[tuple[type[Any], Together], ...] = (
             (attributors.DiffusionAttributor, attributors.attribute_together),
-            (on_features.FeatureAttributor, on_features.attribute_together),
+            (on_features.FeatureAttributor, on_features.attribute_in_turn),
         )
         return next((call for kind, call in kinds if isinstance(self.attributor, kind)), None)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from statistics import fmean
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 
 from retrac_plugin.attributors import DiffusionAttributor
 from retrac_plugin.benchmarks.candidates import Candidate, candidates
+from retrac_plugin.benchmarks.keeping import Keeper
 from retrac_plugin.benchmarks.memory import PeakMemory
 from retrac_plugin.benchmarks.task import Queries, Task
 from retrac_plugin.examples import Examples, ExampleSource
@@ -45,6 +47,10 @@ class Outcome:
     peak_bytes: int | None = None
 
 
+COST = "cost in the benchmark"
+"""Under which kept scores say what they took."""
+
+
 @dataclass(frozen=True, eq=False)
 class _Scored:
     candidate: Candidate
@@ -53,11 +59,20 @@ class _Scored:
     peak_bytes: int | None
 
 
-def score_methods(task: Task, methods: Iterable[str], tell: Tell) -> list[Outcome]:
+def score_methods(
+    task: Task, methods: Iterable[str], tell: Tell, kept: Path | None = None
+) -> list[Outcome]:
     """Score every method; one that fails gives an outcome with its reason.
 
     Methods that can share gradients do. Hyper-parameters are chosen by the LDS of the queries that
     are held back for that.
+
+    Args:
+        task: The task.
+        methods: Names of attributors.
+        tell: Says what is going on.
+        kept: Folder where each method's scores are kept as soon as they are known, and found by a
+            run that goes on after another; their seconds are those of the run that computed them.
     """
     failed: dict[str, str] = {}
     ready: list[Candidate] = []
@@ -67,16 +82,35 @@ def score_methods(task: Task, methods: Iterable[str], tell: Tell) -> list[Outcom
             ready += candidates(task, method, choose)
         except Exception as error:  # a third party's constructor may raise anything
             failed[method] = _one_line(error)
+    keeper = Keeper(task, kept)
     scored: dict[str, list[_Scored]] = {}
-    for group in _groups(ready):
-        tell(f"scoring {', '.join(dict.fromkeys(candidate.method for candidate in group))}")
-        for one in _score(task, group, failed):
-            scored.setdefault(one.candidate.method, []).append(one)
+    for one in _all_scored(task, ready, keeper, tell, failed):
+        scored.setdefault(one.candidate.method, []).append(one)
     return [
         _outcome(task, scored[method]) if method in scored else Outcome(method, reason=reason)
         for method in methods
         if (reason := failed.get(method, "")) or method in scored
     ]
+
+
+def _all_scored(
+    task: Task, ready: list[Candidate], keeper: Keeper, tell: Tell, failed: dict[str, str]
+) -> Iterator[_Scored]:
+    """Yield what was kept, then what is scored now, and keep that."""
+    lacking = []
+    for candidate in ready:
+        known = keeper.find(candidate)
+        if known is None:
+            lacking.append(candidate)
+        else:
+            cost = known.about.pop(COST)
+            yield _Scored(candidate, known, cost["seconds"], cost["peak_bytes"])
+    for group in _groups(lacking):
+        tell(f"scoring {', '.join(dict.fromkeys(candidate.method for candidate in group))}")
+        for one in _score(task, group, failed):
+            cost = {"seconds": one.seconds, "peak_bytes": one.peak_bytes}
+            keeper.keep(one.candidate, replace(one.scores, about={**one.scores.about, COST: cost}))
+            yield one
 
 
 def all_queries(task: Task) -> Examples:
@@ -101,28 +135,27 @@ def _groups(ready: Sequence[Candidate]) -> list[list[Candidate]]:
 
 
 def _score(task: Task, group: list[Candidate], failed: dict[str, str]) -> Iterator[_Scored]:
-    """Yield the scores of a group; if one of it fails, of each of its methods on its own."""
-    together = group[0].together or _one_by_one
+    """Yield the scores of a group; if one of it fails, of each method that is left on its own."""
+    together, left = group[0].together or _one_by_one, list(group)
     attributors = [candidate.attributor for candidate in group]
     start = time.perf_counter()
     try:
         with PeakMemory() as peak:
-            found = together(attributors, task.train, all_queries(task))
+            for scores in together(attributors, task.train, all_queries(task)):
+                seconds = scores.about.get("seconds", time.perf_counter() - start)
+                yield _Scored(left.pop(0), scores, seconds, peak.bytes)
     except Exception as error:  # a third party's method may raise anything
         methods = list(dict.fromkeys(candidate.method for candidate in group))
         if len(methods) == 1:
             failed[methods[0]] = _one_line(error)
             return
-        for method in methods:
-            yield from _score(task, [c for c in group if c.method == method], failed)
-        return
-    seconds = time.perf_counter() - start
-    for candidate, scores in zip(group, found, strict=True):
-        yield _Scored(candidate, scores, scores.about.get("seconds", seconds), peak.bytes)
+        for method in dict.fromkeys(candidate.method for candidate in left):
+            yield from _score(task, [c for c in left if c.method == method], failed)
 
 
-def _one_by_one(attributors: Sequence[Any], train: Examples, queries: Examples) -> list[Scores]:
-    return [attributor.attribute(train, queries) for attributor in attributors]
+def _one_by_one(attributors: Sequence[Any], train: Examples, queries: Examples) -> Iterator[Scores]:
+    for attributor in attributors:
+        yield attributor.attribute(train, queries)
 
 
 def _outcome(task: Task, scored: list[_Scored]) -> Outcome:

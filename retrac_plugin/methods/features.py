@@ -109,13 +109,15 @@ class Pair:
 
     Attributes:
         train: Of the training set.
+        train_cost: Of its backward passes.
         queries: Of the queries.
-        cost: Of the backward passes.
+        query_cost: Of theirs.
     """
 
     train: Side
+    train_cost: Cost
     queries: Side
-    cost: Cost
+    query_cost: Cost
 
     @cached_property
     def curvature(self) -> Curvature:
@@ -126,10 +128,14 @@ class Pair:
 Bank = dict[Feature, Pair]
 
 
-def compute_features(
-    setting: Setting, wanted: Iterable[Feature], train: ExampleSource, queries: ExampleSource
-) -> Bank:
-    """Return all wanted features, each computed once.
+def add_features(
+    bank: Bank,
+    setting: Setting,
+    wanted: Iterable[Feature],
+    train: ExampleSource,
+    queries: ExampleSource,
+) -> None:
+    """Add to a bank what it lacks of the wanted features, each computed once.
 
     Both sides are taken at ``setting.draws``, the noise of a sample depending on its side.
 
@@ -137,25 +143,31 @@ def compute_features(
         RetracError: If the data, a checkpoint or a gradient cannot be used.
     """
     check_deterministic(setting.model.network)
-    bank: Bank = {}
-    known: dict[Feature, tuple[Side, Cost]] = {}
-    distinct = sorted(set(wanted), key=lambda feature: feature.checkpoint)
-    with setting.bar(len(train) + len(queries) * len(distinct)) as bar:
-        for feature in distinct:
+    lacking = sorted(set(wanted) - bank.keys(), key=lambda feature: feature.checkpoint)
+    with setting.bar((len(train) + len(queries)) * len(lacking)) as bar:
+        for feature in lacking:
             at = checkpoint_pass(setting, feature, bar)
-            if feature.of_train not in known:
-                known[feature.of_train] = _timed(setting, at, feature, train, "train")
-            ours, cost = known[feature.of_train]
-            theirs, own_cost = _timed(setting, at, feature, queries, "query")
-            both = Cost(cost.seconds + own_cost.seconds, cost.passes + own_cost.passes)
-            bank[feature] = Pair(ours, theirs, both)
-    return bank
+            alike = (pair for known, pair in bank.items() if known.of_train == feature.of_train)
+            pair = next(alike, None)
+            if pair is None:
+                ours, cost = _timed(setting, at, feature, train, "train")
+            else:
+                ours, cost = pair.train, pair.train_cost
+            bank[feature] = Pair(ours, cost, *_timed(setting, at, feature, queries, "query"))
 
 
 def cost_of(bank: Bank, wanted: Iterable[Feature]) -> Cost:
     """Return what the wanted features cost a method that is used alone."""
-    costs = [bank[feature].cost for feature in set(wanted)]
+    pairs = [bank[feature] for feature in set(wanted)]
+    costs = [cost for pair in pairs for cost in (pair.train_cost, pair.query_cost)]
     return Cost(sum(cost.seconds for cost in costs), sum(cost.passes for cost in costs))
+
+
+def drop_features(bank: Bank, wanted: Iterable[Feature]) -> None:
+    """Drop what none of the wanted features will ask for."""
+    needed = {feature.of_train for feature in wanted}
+    for feature in [feature for feature in bank if feature.of_train not in needed]:
+        del bank[feature]
 
 
 def checkpoint_pass(setting: Setting, feature: Feature, bar: Any) -> CheckpointPass:

@@ -152,7 +152,7 @@ def test_no_damping_at_all_interpolates_the_training_set(case):
 
 def textbook_free_scores(attributor, feature, features):
     side = Side(features, features.norm(dim=1), features.sum(1))
-    return attributor.score({feature: Pair(side, side, Cost(0.0, 0))})
+    return attributor.score({feature: Pair(side, Cost(0.0, 0), side, Cost(0.0, 0))})
 
 
 def test_methods_that_share_features_score_as_alone(case):
