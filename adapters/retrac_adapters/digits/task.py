@@ -23,6 +23,10 @@ JOBS: tuple[Job, ...] = (
 )
 
 
+LEFT_OUT = tuple(range(0, 512, 32))
+"""Images that a model is retrained without, one each."""
+
+
 def _shipped() -> Path:
     return truth.shipped("retrac_adapters.digits")
 
@@ -34,11 +38,13 @@ class Digits:
     Attributes:
         epochs: Passes over the training set, of the full model and of those retrained.
         jobs: Which subsets are retrained on, with which seeds.
+        left_out: Images that are left out, one at a time.
         truth: Where the ground truth lies.
     """
 
     epochs: int = EPOCHS
     jobs: tuple[Job, ...] = JOBS
+    left_out: tuple[int, ...] = LEFT_OUT
     truth: Path = field(default_factory=_shipped)
 
     def prepare(self, directory: Path) -> Task:
@@ -60,6 +66,7 @@ class Digits:
             subsets=random_halves(1 + max(subset for _, subset in self.jobs), len(images.train)),
             jobs=self.jobs,
             truth=self.truth,
+            left_out=self.left_out,
             about={
                 "training set": f"{len(images.train)} images of scikit-learn, 8x8: digits and "
                 f"{patches} photo patches"

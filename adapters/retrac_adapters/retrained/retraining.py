@@ -7,17 +7,19 @@ killed goes on where it stopped.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
-from diffusers import DDPMScheduler
+from diffusers import DDPMScheduler, UNet2DModel
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from tqdm.auto import tqdm
 
 import retrac_plugin as retrac
+from retrac_adapters.demo.generating import sample
 from retrac_adapters.demo.recipe import Recipe
 from retrac_adapters.retrained.stacked import Training, build_network, train_together
 from retrac_plugin.files import write_atomically
@@ -64,33 +66,97 @@ def retrain(
         ``[seed, subset, query]``; NaN where no job asked for it.
     """
     folder = directory / _fingerprint(images, subsets, queries, recipe)
-    missing = [job for job in jobs if not _path(folder, job).is_file()]
-    for start in tqdm(range(0, len(missing), TOGETHER), desc="retraining", unit="group"):
-        group = missing[start : start + TOGETHER]
-        trainings = [
-            Training(subsets[subset].nonzero()[:, 0], seed=1 + 1000 * seed + subset)
-            for seed, subset in group
-        ]
-        for job, state in zip(group, train_together(images, trainings, recipe), strict=True):
-            losses = {"losses": _losses(state, queries, recipe)}
-            write_atomically(_path(folder, job), partial(save_file, losses))
+    paths = {job: folder / f"seed{job[0]}-subset{job[1]:03}.safetensors" for job in jobs}
+    trainings = {
+        paths[seed, subset]: Training(
+            subsets[subset].nonzero()[:, 0], seed=1 + 1000 * seed + subset
+        )
+        for seed, subset in jobs
+    }
+    _train_missing(
+        images, trainings, recipe, lambda state: {"losses": _losses(state, queries, recipe)}
+    )
     seeds = 1 + max(seed for seed, _ in jobs)
     found = torch.full((seeds, len(subsets), len(queries)), torch.nan)
-    for seed, subset in jobs:
-        found[seed, subset] = load_file(_path(folder, (seed, subset)))["losses"]
+    for job, path in paths.items():
+        found[job] = load_file(path)["losses"]
     return found
 
 
+class Left(NamedTuple):
+    """What models make of the queries that were trained without some images."""
+
+    losses: Tensor
+    """``[model, query]``."""
+    pictures: Tensor
+    """``[model, picture, C, H, W]``, drawn from the same noise by all."""
+
+
+def retrain_without(
+    images: Tensor,
+    removals: Sequence[tuple[int, ...]],
+    queries: Tensor,
+    recipe: Recipe,
+    pictures: int,
+    directory: Path,
+) -> Left:
+    """Retrain without some images; the models differ in nothing else, neither order nor noise.
+
+    Args:
+        images: The training set ``[N, C, H, W]``.
+        removals: Positions of what each model does without.
+        queries: ``[query, C, H, W]``.
+        recipe: How to train, and the seed of training and drawing.
+        pictures: How many pictures each model draws.
+        directory: Where results are kept; what is there already is not done again.
+    """
+    folder = directory / _fingerprint(images, queries, queries, recipe)
+    everything = torch.arange(len(images))
+    trainings = {
+        folder / f"without-{_digest(repr(sorted(removal)))}.safetensors": Training(
+            everything, recipe.seed, removal
+        )
+        for removal in removals
+    }
+
+    def look(state: dict[str, Tensor]) -> dict[str, Tensor]:
+        network = _network(state, recipe)
+        scheduler = DDPMScheduler(**recipe.scheduler)
+        drawn = sample(network, scheduler, recipe, pictures, recipe.seed)
+        return {"losses": _losses(state, queries, recipe), "pictures": drawn}
+
+    _train_missing(images, trainings, recipe, look)
+    by_removal = {training.without: load_file(path) for path, training in trainings.items()}
+    found = [by_removal[removal] for removal in removals]
+    return Left(*(torch.stack([one[name] for one in found]) for name in Left._fields))
+
+
+def _train_missing(
+    images: Tensor,
+    trainings: Mapping[Path, Training],
+    recipe: Recipe,
+    look: Callable[[dict[str, Tensor]], dict[str, Tensor]],
+) -> None:
+    """Train the models that left no file, and write what ``look`` sees in each."""
+    missing = [path for path in trainings if not path.is_file()]
+    for start in tqdm(range(0, len(missing), TOGETHER), desc="retraining", unit="group"):
+        group = missing[start : start + TOGETHER]
+        states = train_together(images, [trainings[path] for path in group], recipe)
+        for path, state in zip(group, states, strict=True):
+            write_atomically(path, partial(save_file, look(state)))
+
+
 def _losses(state: dict[str, Tensor], queries: Tensor, recipe: Recipe) -> Tensor:
-    network = build_network(recipe, seed=0).eval()
-    model = retrac.wrap(network, DDPMScheduler(**recipe.scheduler))
+    model = retrac.wrap(_network(state, recipe), DDPMScheduler(**recipe.scheduler))
     # Step 0 for every model: noise is a function of the step too.
     checkpoint = retrac.Checkpoint(state, step=0)
     return mean_losses(model, checkpoint, queries, LOSS_DRAWS, batch_size=500)
 
 
-def _path(folder: Path, job: Job) -> Path:
-    return folder / f"seed{job[0]}-subset{job[1]:03}.safetensors"
+def _network(state: dict[str, Tensor], recipe: Recipe) -> UNet2DModel:
+    network = build_network(recipe, seed=0).eval()
+    network.load_state_dict(state)
+    return network
 
 
 def _fingerprint(images: Tensor, subsets: Tensor, queries: Tensor, recipe: Recipe) -> str:
@@ -99,3 +165,7 @@ def _fingerprint(images: Tensor, subsets: Tensor, queries: Tensor, recipe: Recip
     for tensor in (images, subsets, queries):
         digest.update(tensor.contiguous().numpy().tobytes())
     return digest.hexdigest()[:16]
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

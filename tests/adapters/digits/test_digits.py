@@ -151,14 +151,22 @@ def test_the_shipped_truth_is_small_and_whole(digits):
 
 
 def test_regenerating_makes_a_truth_that_the_task_takes(tmp_path):
-    quick = Digits(epochs=1, jobs=((0, 0), (0, 1)), truth=tmp_path / truth.NAME)
+    path = tmp_path / truth.NAME
+    quick = Digits(epochs=1, jobs=((0, 0), (0, 1)), left_out=(3, 500), truth=path)
     assert quick.regenerate(tmp_path) == tmp_path / truth.NAME
     task = quick.prepare(tmp_path)
     assert [kind.name for kind in task.queries] == ["validation", "generated", "training"]
     for kind in task.queries:
         assert kind.evidence.subset_losses.shape == (1, 2, len(kind.examples))
+        assert kind.evidence.left_out.tolist() == [3, 500]
+        assert kind.evidence.left_out_losses.shape == (1, 2, len(kind.examples))
         assert kind.held_back in (0, SELECTION)
     assert task.train[task.queries[2].evidence.query_train_index].equal(task.queries[2].examples)
+    full, less = task.without([(), (3,)])  # the second one was left out already, and is kept
+    for kind in task.queries:
+        assert less.losses[kind.name].equal(kind.evidence.left_out_losses[0, 0])
+        assert not less.losses[kind.name].equal(full.losses[kind.name])
+    assert full.pictures["generated"].shape == task.queries[1].examples.shape
 
 
 def test_preparing_again_trains_nothing(tmp_path, digits):
