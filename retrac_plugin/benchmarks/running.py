@@ -60,7 +60,8 @@ def run(
     start = time.perf_counter()
     task = replace(source.prepare(out / "work"), device=device)
     prepared = time.perf_counter() - start
-    outcomes = score_methods(task, methods, tell, out / "work" / "kept")
+    own = any(entry.name.startswith("outliers") for entry in entries)
+    outcomes = score_methods(task, methods, tell, out / "work" / "kept", self_influence=own)
     for outcome in outcomes:
         for queries, scores in outcome.scores.items():
             scores.save(out / "work" / "scores" / f"{outcome.method}-{queries}.safetensors")

@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from retrac_plugin.attributors import DiffusionAttributor
 from retrac_plugin.benchmarks.candidates import Candidate, candidates
@@ -22,6 +24,9 @@ from retrac_plugin.scores import Scores
 
 Tell = Callable[[str], object]
 """Says what is going on."""
+
+Own = Callable[[Candidate], Tensor | None]
+"""Self-influence of a method."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +41,7 @@ class Outcome:
         seconds: What it would have taken alone, the choice included.
         passes: Samples led forward and backward through the network; None where unknown.
         peak_bytes: The process's peak memory while it, and what shares with it, was computed.
+        self_influence: ``[train]``, where it was asked for and the method knows it.
     """
 
     method: str
@@ -45,6 +51,7 @@ class Outcome:
     seconds: float | None = None
     passes: int | None = None
     peak_bytes: int | None = None
+    self_influence: Tensor | None = None
 
 
 COST = "cost in the benchmark"
@@ -60,7 +67,11 @@ class _Scored:
 
 
 def score_methods(
-    task: Task, methods: Iterable[str], tell: Tell, kept: Path | None = None
+    task: Task,
+    methods: Iterable[str],
+    tell: Tell,
+    kept: Path | None = None,
+    self_influence: bool = False,
 ) -> list[Outcome]:
     """Score every method; one that fails gives an outcome with its reason.
 
@@ -73,6 +84,8 @@ def score_methods(
         tell: Says what is going on.
         kept: Folder where each method's scores are kept as soon as they are known, and found by a
             run that goes on after another; their seconds are those of the run that computed them.
+        self_influence: Whether to compute that too, of methods that offer it; its cost is not
+            counted.
     """
     failed: dict[str, str] = {}
     ready: list[Candidate] = []
@@ -83,11 +96,12 @@ def score_methods(
         except Exception as error:  # a third party's constructor may raise anything
             failed[method] = _one_line(error)
     keeper = Keeper(task, kept)
+    own = partial(_self_influence, task, keeper, tell) if self_influence else None
     scored: dict[str, list[_Scored]] = {}
     for one in _all_scored(task, ready, keeper, tell, failed):
         scored.setdefault(one.candidate.method, []).append(one)
     return [
-        _outcome(task, scored[method]) if method in scored else Outcome(method, reason=reason)
+        _outcome(task, scored[method], own) if method in scored else Outcome(method, reason=reason)
         for method in methods
         if (reason := failed.get(method, "")) or method in scored
     ]
@@ -158,7 +172,21 @@ def _one_by_one(attributors: Sequence[Any], train: Examples, queries: Examples) 
         yield attributor.attribute(train, queries)
 
 
-def _outcome(task: Task, scored: list[_Scored]) -> Outcome:
+def _self_influence(task: Task, keeper: Keeper, tell: Tell, candidate: Candidate) -> Tensor | None:
+    """Return a method's self-influence, None if it offers none."""
+    compute = getattr(candidate.attributor, "self_influence", None)
+    if compute is None:
+        return None
+    known = keeper.find(candidate, "self-influence")
+    if known is not None:
+        return known.values[0]
+    tell(f"self-influence by {candidate.method}")
+    found: Tensor = compute(task.train)
+    keeper.keep(candidate, Scores(found[None]), "self-influence")
+    return found
+
+
+def _outcome(task: Task, scored: list[_Scored], own: Own | None) -> Outcome:
     best = scored[0] if len(scored) == 1 else max(scored, key=lambda one: _quality(task, one))
     others = (one.scores.about.get("scoring_seconds", 0.0) for one in scored if one is not best)
     return Outcome(
@@ -171,6 +199,7 @@ def _outcome(task: Task, scored: list[_Scored]) -> Outcome:
         seconds=best.seconds + sum(others),
         passes=_passes(task, best),
         peak_bytes=best.peak_bytes,
+        self_influence=None if own is None else own(best.candidate),
     )
 
 

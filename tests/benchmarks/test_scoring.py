@@ -150,6 +150,19 @@ def test_peak_memory_sees_what_a_block_allocates():
     assert held.sum() == 2**26
 
 
+def test_self_influence_is_the_methods_own_and_kept(task, tmp_path):
+    methods = ["diffusion-retrac", "random"]
+    found, none = score_methods(task, methods, silent, tmp_path, self_influence=True)
+    expected = plugins.get_attributor("diffusion-retrac")(
+        task.model, task.checkpoints, train_draws=TRAIN_DRAWS, query_draws=QUERY_DRAWS
+    ).self_influence(task.train)
+    torch.testing.assert_close(found.self_influence, expected)
+    assert none.self_influence is None
+    told = []
+    score_methods(task, methods, told.append, tmp_path, self_influence=True)
+    assert told == []
+
+
 KILLED = """
 import os, sys
 from pathlib import Path

@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("sklearn")
 
 from retrac_adapters.cifar2 import data
-from retrac_adapters.cifar2.task import CIFAR2, JOBS, SUBSETS
+from retrac_adapters.cifar2.task import CIFAR2
 from retrac_adapters.retrained import truth
 from retrac_adapters.retrained.images import REPORTED, SELECTION
 from retrac_plugin import plugins
@@ -81,7 +81,3 @@ def test_regenerating_makes_a_truth_that_the_task_takes(path, tmp_path):
 
 def test_the_task_is_registered():
     assert plugins.get_task("cifar2") is CIFAR2
-
-
-def test_the_noise_of_every_subset_is_known():
-    assert sorted(JOBS) == [(seed, subset) for seed in range(2) for subset in range(SUBSETS)]
