@@ -68,7 +68,7 @@ class Keeper:
             digest.update(f"{checkpoint.step_size} {checkpoint.step}".encode())
             for name, tensor in sorted(checkpoint.load().items()):
                 digest.update(name.encode() + _bytes(tensor))
-        for draws in (task.train_draws, task.query_draws):
+        for draws in (task.train_draws, task.query_draws, task.shared_draws):
             digest.update(b"".join(_of_draws(draws)))
         digest.update(f"{task.device} {task.batch_size}".encode())
         return digest
@@ -82,7 +82,7 @@ def _update(digest: Any, examples: Examples) -> None:
             digest.update(_bytes(value) if isinstance(value, Tensor) else repr(value).encode())
 
 
-def _of_draws(draws: Draws) -> Iterator[bytes]:
+def _of_draws(draws: Draws | None) -> Iterator[bytes]:
     if isinstance(draws, Recorded):  # noise follows from the trace's seed and its visits
         yield from map(_bytes, (draws.trace.ids, draws.trace.steps, draws.trace.timesteps))
     else:

@@ -60,12 +60,14 @@ class Task:
         checkpoints: Of its training.
         train: The training set.
         train_draws: Timesteps and noise of training samples, for methods that ask for them.
-        query_draws: Timesteps and noise of queries, and of either side for other methods.
+        query_draws: Timesteps and noise of queries.
         queries: By kind.
         batch_size: Samples per network pass.
         device: Where methods compute; None: where the network is.
         about: How it was made, to be written beside the results.
         without: How to retrain without some images; None: the task cannot.
+        shared_draws: Timesteps and noise of both sides, for methods that take both at the same;
+            None: as ``query_draws``.
     """
 
     name: str
@@ -79,6 +81,7 @@ class Task:
     device: str | None = None
     about: Mapping[str, Any] = field(default_factory=dict)
     without: Without | None = None
+    shared_draws: Draws | None = None
 
 
 class TaskSource(Protocol):

@@ -53,6 +53,20 @@ def test_scores_are_those_of_the_method_alone(task, outcomes, method):
     torch.testing.assert_close(torch.cat(found), expected, **EXACT)
 
 
+def test_methods_that_take_both_sides_alike_have_draws_of_their_own(task):
+    other = retrac.Strided(3, seed=5)
+    split = replace(task, shared_draws=other)
+    found = {o.method: o for o in score_methods(split, ["diffusion-retrac", "gas"], silent)}
+    values = {
+        m: torch.cat([o.scores[k.name].values for k in task.queries]) for m, o in found.items()
+    }
+    torch.testing.assert_close(values["diffusion-retrac"], alone(task, "diffusion-retrac"), **EXACT)
+    expected = plugins.get_attributor("gas")(task.model, task.checkpoints, query_draws=other)
+    torch.testing.assert_close(
+        values["gas"], expected.attribute(task.train, all_queries(task)).values, **EXACT
+    )
+
+
 def test_outcomes_come_in_the_order_of_the_methods(task, outcomes):
     assert list(outcomes) == METHODS
 
