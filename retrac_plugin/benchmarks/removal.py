@@ -65,7 +65,7 @@ def removal_rows(task: Task, outcomes: Sequence[Outcome], removal: Removal) -> l
     Raises:
         InputError: If the task cannot retrain, or lacks such queries or so many images.
     """
-    kind = _kind(task, removal)
+    kind = check(task, removal)
     wanted = (kind.held_back + torch.arange(removal.queries)).tolist()
     sets = {
         outcome.method: [
@@ -96,7 +96,12 @@ def removal_rows(task: Task, outcomes: Sequence[Outcome], removal: Removal) -> l
     return rows
 
 
-def _kind(task: Task, removal: Removal) -> Queries:
+def check(task: Task, removal: Removal) -> Queries:
+    """Return the queries that images are removed for.
+
+    Raises:
+        InputError: If the task cannot retrain, or lacks such queries or so many images.
+    """
     kinds = {kind.name: kind for kind in task.queries}
     if task.without is None or removal.kind not in kinds:
         raise InputError(

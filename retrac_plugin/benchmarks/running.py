@@ -14,7 +14,7 @@ import torch
 
 from retrac_plugin import plugins
 from retrac_plugin.benchmarks.figures import draw_figures
-from retrac_plugin.benchmarks.removal import Removal, removal_rows
+from retrac_plugin.benchmarks.removal import Removal, check, removal_rows
 from retrac_plugin.benchmarks.rows import measure
 from retrac_plugin.benchmarks.scoring import Tell, score_methods
 from retrac_plugin.benchmarks.tables import write_csv, write_json, write_markdown
@@ -60,6 +60,8 @@ def run(
     start = time.perf_counter()
     task = replace(source.prepare(out / "work"), device=device)
     prepared = time.perf_counter() - start
+    if removal is not None:
+        check(task, removal)  # now, not after the scores
     own = any(entry.name.startswith("outliers") for entry in entries)
     outcomes = score_methods(task, methods, tell, out / "work" / "kept", self_influence=own)
     for outcome in outcomes:
