@@ -66,7 +66,7 @@ class CifarMnist:
             queries=(
                 self._traced("airplanes", images, is_zero, 0),
                 self._traced("zeros", images, is_zero, self.airplanes),
-                Queries("generated", generated, Evidence()),
+                Queries("generated", generated, _generated(generated, images, is_zero)),
             ),
             batch_size=80,
             shared_draws=SHARED_DRAWS,
@@ -139,6 +139,18 @@ class CifarMnist:
             query_train_index=chosen,
         )
         return Queries(name, images[chosen], evidence)
+
+
+def _generated(pictures: Tensor, images: Tensor, is_zero: Tensor) -> Evidence:
+    """Take each picture for what its pixels are nearer to, the mean zero or the mean airplane."""
+    means = torch.stack([images[~is_zero].mean(0), images[is_zero].mean(0)])
+    nearest = torch.cdist(pictures.flatten(1), means.flatten(1)).argmin(1)
+    return Evidence(
+        train_labels=is_zero.long(),
+        query_labels=nearest,
+        train_is_minority=is_zero,
+        query_is_minority=nearest.bool(),
+    )
 
 
 REDUCED = CifarMnist()
