@@ -12,7 +12,7 @@ from retrac_adapters.retrained.retraining import Job
 from retrac_adapters.retrained.task import Retrained
 from retrac_plugin.benchmarks import Task
 
-SUBSETS = 24
+SUBSETS = 16
 TWICE = 8
 """The first subsets are retrained on with a second seed, to know the noise."""
 
