@@ -42,7 +42,7 @@ class Cifar2:
     data: Path | None = None
     of_each: int = 512
     side: int = 8
-    epochs: int = 75
+    epochs: int = 50
     jobs: tuple[Job, ...] = JOBS
     truth: Path = field(default_factory=_shipped)
 
