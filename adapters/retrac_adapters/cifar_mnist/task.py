@@ -38,6 +38,8 @@ class CifarMnist:
         side: Height and width the images are shrunk to.
         channels: Of the U-Net's levels.
         epochs: Passes over the training set.
+        checkpoints: Saved after equal stretches.
+        learning_rate: Adam's, constant after a twelfth of the steps, as the paper's is.
         queries: Queries of each kind.
     """
 
@@ -46,7 +48,9 @@ class CifarMnist:
     zeros: int = 200
     side: int = 16
     channels: tuple[int, ...] = (16, 32, 64)
-    epochs: int = 80
+    epochs: int = 48
+    checkpoints: int = 3
+    learning_rate: float = 2e-3
     queries: int = 32
 
     def prepare(self, directory: Path) -> Task:
@@ -103,11 +107,13 @@ class CifarMnist:
             },
             steps=steps,
             batch_size=50,
-            learning_rate=2e-3,
-            warmup_steps=steps // 20,
-            decay_start=2 * steps // 3,
-            final_learning_rate=2e-4,
-            checkpoint_steps=tuple(steps * (k + 1) // 5 for k in range(5)),
+            learning_rate=self.learning_rate,
+            warmup_steps=steps // 12,
+            decay_start=steps,
+            final_learning_rate=self.learning_rate,
+            checkpoint_steps=tuple(
+                steps * (k + 1) // self.checkpoints for k in range(self.checkpoints)
+            ),
             seed=0,
             sampling_steps=100,
         )
@@ -156,5 +162,5 @@ def _generated(pictures: Tensor, images: Tensor, is_zero: Tensor) -> Evidence:
 REDUCED = CifarMnist()
 """What ``retrac benchmark cifar-mnist`` runs: the whole set at half the resolution."""
 
-WHOLE = CifarMnist(airplanes=5000, zeros=200, side=32, channels=(64, 128, 256), epochs=500)
+WHOLE = CifarMnist(side=32, channels=(64, 128, 256), epochs=500, checkpoints=10, learning_rate=1e-4)
 """The paper's set at its resolution, for a GPU."""
