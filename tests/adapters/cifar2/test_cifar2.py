@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("sklearn")
 
 from retrac_adapters.cifar2 import data
-from retrac_adapters.cifar2.task import CIFAR2
+from retrac_adapters.cifar2.task import CIFAR2, JOBS, SUBSETS
 from retrac_adapters.retrained import truth
 from retrac_adapters.retrained.images import REPORTED, SELECTION
 from retrac_plugin import plugins
@@ -81,3 +81,13 @@ def test_regenerating_makes_a_truth_that_the_task_takes(path, tmp_path):
 
 def test_the_task_is_registered():
     assert plugins.get_task("cifar2") is CIFAR2
+
+
+def test_the_shipped_truth_is_small_and_whole():
+    path = truth.shipped("retrac_adapters.cifar2")
+    assert path.stat().st_size < 300_000
+    known = truth.read(path, "cifar2")
+    assert known.subsets.shape == (SUBSETS, 2 * CIFAR2.of_each)
+    assert known.losses.shape == (2, SUBSETS, 2 * (SELECTION + REPORTED) + REPORTED)
+    trained = {(int(s), int(m)) for s, m in known.losses.isfinite().all(2).nonzero()}
+    assert trained == set(JOBS)
