@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+import torch
 
 from retrac_plugin.checkpoints import Checkpoint
 from retrac_plugin.diffusion import DiffusionModel
@@ -18,7 +20,11 @@ from retrac_plugin.findings import (
     Finding,
     of_kind,
 )
+from retrac_plugin.image_files import ExampleReader, FileExamples, PlainFiles
 from retrac_plugin.trace import Trace, is_recorded, read_trace
+
+CACHE = "retrac-cache"
+"""Folder for what is encoded once."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +37,7 @@ class Run:
         trace: What training recorded, or None.
         findings: What is known and what is not, and what that means for the scores.
         recorded: Draws that training kept in another way than a trace, or None.
+        reader: How its images become examples.
     """
 
     model: DiffusionModel
@@ -38,6 +45,7 @@ class Run:
     trace: Trace | None = None
     findings: Sequence[Finding] = ()
     recorded: Draws | None = None
+    reader: ExampleReader = field(default_factory=PlainFiles)
 
     @property
     def train_draws(self) -> Draws:
@@ -45,6 +53,42 @@ class Run:
         if self.recorded is not None:
             return self.recorded
         return Uniform(1) if self.trace is None else Recorded(self.trace)
+
+    def train_examples(
+        self, path: str | Path | None = None, *, cache: str | Path = CACHE
+    ) -> FileExamples:
+        """Read the training set: of a latent model, latents with what captions became.
+
+        Args:
+            path: A folder of images, with captions where the model is told some, or a file of
+                tensors; default: the folder that the script's arguments name.
+            cache: Folder for what is encoded, once; examples are encoded when they are asked for,
+                or all of them by ``prepare()``.
+
+        Raises:
+            InputError: If the images, or their captions, cannot be found or read.
+        """
+        folder = None if path is None else Path(path)
+        return self.reader.train(folder, Path(cache), self._device)
+
+    def query_examples(
+        self, path: str | Path, prompt: str | None = None, *, cache: str | Path = CACHE
+    ) -> FileExamples:
+        """Read pictures to explain.
+
+        Args:
+            path: An image, a folder of images, or a file of tensors: images, or latents.
+            prompt: What all of them were generated from; a folder may have captions instead.
+            cache: As of ``train_examples``.
+
+        Raises:
+            InputError: If they cannot be read, or the model is told captions and there are none.
+        """
+        return self.reader.queries(Path(path), prompt, Path(cache), self._device)
+
+    @property
+    def _device(self) -> torch.device:
+        return next(self.model.network.parameters()).device
 
     @property
     def description(self) -> str:
