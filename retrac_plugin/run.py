@@ -55,7 +55,11 @@ class Run:
         return Uniform(1) if self.trace is None else Recorded(self.trace)
 
     def train_examples(
-        self, path: str | Path | None = None, *, cache: str | Path = CACHE
+        self,
+        path: str | Path | None = None,
+        *,
+        cache: str | Path = CACHE,
+        device: str | torch.device | None = None,
     ) -> FileExamples:
         """Read the training set: of a latent model, latents with what captions became.
 
@@ -64,15 +68,21 @@ class Run:
                 tensors; default: the folder that the script's arguments name.
             cache: Folder for what is encoded, once; examples are encoded when they are asked for,
                 or all of them by ``prepare()``.
+            device: Where to encode; default: where the network is.
 
         Raises:
             InputError: If the images, or their captions, cannot be found or read.
         """
         folder = None if path is None else Path(path)
-        return self.reader.train(folder, Path(cache), self._device)
+        return self.reader.train(folder, Path(cache), self._device(device))
 
     def query_examples(
-        self, path: str | Path, prompt: str | None = None, *, cache: str | Path = CACHE
+        self,
+        path: str | Path,
+        prompt: str | None = None,
+        *,
+        cache: str | Path = CACHE,
+        device: str | torch.device | None = None,
     ) -> FileExamples:
         """Read pictures to explain.
 
@@ -80,15 +90,16 @@ class Run:
             path: An image, a folder of images, or a file of tensors: images, or latents.
             prompt: What all of them were generated from; a folder may have captions instead.
             cache: As of ``train_examples``.
+            device: Likewise.
 
         Raises:
             InputError: If they cannot be read, or the model is told captions and there are none.
         """
-        return self.reader.queries(Path(path), prompt, Path(cache), self._device)
+        return self.reader.queries(Path(path), prompt, Path(cache), self._device(device))
 
-    @property
-    def _device(self) -> torch.device:
-        return next(self.model.network.parameters()).device
+    def _device(self, device: str | torch.device | None) -> torch.device:
+        own = next(self.model.network.parameters()).device
+        return own if device is None else torch.device(device)
 
     @property
     def description(self) -> str:

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from retrac_plugin.cli.options import EXISTING, computing, query_draws, read, reading, run_and_train
+from retrac_plugin.cli.options import (
+    EXISTING,
+    computing,
+    prepared,
+    query_draws,
+    read,
+    reading,
+    run_and_train,
+)
 
 if TYPE_CHECKING:
     from retrac_plugin.scores import Scores
@@ -24,6 +32,11 @@ METHODS = ("diffusion-tracin", "diffusion-retrac")
     type=EXISTING,
     required=True,
     help="The pictures to explain: an image, a folder, or a file of the kinds --train takes.",
+)
+@click.option(
+    "--prompt",
+    help="What the pictures were generated from, if the model is told captions. A folder of "
+    "pictures may have a metadata.jsonl with a caption each instead.",
 )
 @click.option(
     "--method",
@@ -52,13 +65,15 @@ METHODS = ("diffusion-tracin", "diffusion-retrac")
 )
 def attribute(
     run: Path,
-    train: Path,
+    train: Path | None,
+    cache: Path,
     loss: str,
     weights: str,
     base: str | None,
     arguments: tuple[str, ...],
     optimizer: str,
     queries: Path,
+    prompt: str | None,
     methods: tuple[str, ...],
     top: int,
     timesteps: int,
@@ -72,16 +87,17 @@ def attribute(
 
     RUN is the folder of a training run: unet/, scheduler/ and checkpoint-STEP/ folders as diffusers
     writes them. Where training was recorded, its timesteps and noise are replayed; else they are
-    drawn anew, as training would.
+    drawn anew, as training would. Images of a latent model, and captions, are encoded as training
+    did, once.
     """
     from retrac_plugin import Strided, plugins
     from retrac_plugin.errors import InputError
-    from retrac_plugin.image_files import read_examples
 
     classes = [plugins.get_attributor(name) for name in methods]
     found = read(run, loss, arguments, weights=weights, base=base, optimizer=optimizer)
     click.echo(found.description)
-    examples, pictures = read_examples(train), read_examples(queries)
+    examples = prepared(found.train_examples(train, cache=cache, device=device))
+    pictures = found.query_examples(queries, prompt, cache=cache, device=device)
     if top > len(examples):
         raise InputError(f"--top {top} is larger than the training set ({len(examples)})")
     draws = Strided(timesteps, noise_draws=noise_draws, seed=seed)

@@ -51,5 +51,5 @@ def test_what_is_no_image_is_refused(tmp_path):
 
 
 def test_an_unknown_interpolation_is_refused():
-    with pytest.raises(InputError, match="expected one of nearest, .* got 'cubic'"):
+    with pytest.raises(InputError, match=r"expected one of nearest, .* got 'cubic'"):
         Framing(8, "cubic")

@@ -5,6 +5,7 @@ import sys
 
 import pytest
 import torch
+from click.testing import CliRunner
 from diffusers import DDPMScheduler
 from safetensors.torch import save_file
 
@@ -13,12 +14,14 @@ from retrac_adapters.framing import Framing
 from retrac_adapters.latents import LatentExamples, Picture
 from retrac_adapters.text_encoders import ClipText
 from retrac_adapters.vae import ImageEncoder
+from retrac_plugin.cli import main
 from retrac_plugin.errors import CheckpointError, InputError, MissingDependencyError
 from retrac_plugin.examples import collate
 from retrac_plugin.findings import FOUND, NOT_MODELLED, NOT_RECORDED
 from tests.adapters.latent_base import CAPTIONS, make_vae, write_base, write_images
 from tests.adapters.text_to_image import pixel_values
 from tests.adapters.training import write_arguments
+from tests.runs import write_run as write_unconditional
 from tests.textbook_scripts import call_unet, ddpm
 
 
@@ -262,3 +265,24 @@ def test_reading_a_run_needs_no_transformers_but_captions_do(tmp_path, files, mo
     run = retrac.read_run(write_run(tmp_path / "run", files))
     with pytest.raises(MissingDependencyError, match=r"retrac-plugin\[latents\]"):
         run.train_examples(cache=tmp_path / "c")
+
+
+def test_the_command_line_takes_an_image_and_a_prompt(tmp_path, files):
+    run = write_run(tmp_path / "run", files)
+    command = ["attribute", run, "--queries", files["images"][1], "--prompt", "a cat"]
+    more = ["--timesteps", 1, "--noise-draws", 1, "-k", 2, "--cache", tmp_path / "cache"]
+    command += [*more, "--method", "diffusion-retrac", "--out", tmp_path / "scores"]
+    result = CliRunner().invoke(main, list(map(str, command)))
+    assert result.exit_code == 0, result.output
+    assert "latents are the means of the autoencoder's posteriors" in result.output
+    scores = retrac.Scores.load(tmp_path / "scores" / "diffusion-retrac.safetensors")
+    best = files["images"][int(scores.proponents(1).indices)].name
+    assert f"{files['images'][1].name}: proponents {best} (" in result.output
+
+
+def test_a_prompt_for_a_model_without_captions_is_refused(tmp_path):
+    run = retrac.read_run(write_unconditional(tmp_path / "run"))
+    with pytest.raises(InputError, match="the run brings no text encoder"):
+        run.query_examples(tmp_path, "a cat")
+    with pytest.raises(InputError, match="does not say where its training set is"):
+        run.train_examples()

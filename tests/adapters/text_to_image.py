@@ -80,7 +80,7 @@ def pixel_values(path, resolution):
         image = image.resize((resolution, int(resolution * height / width)), Image.LANCZOS)
     else:
         image = image.resize((int(resolution * width / height), resolution), Image.LANCZOS)
-    left, top = (int(round((side - resolution) / 2.0)) for side in image.size)
+    left, top = (round((side - resolution) / 2.0) for side in image.size)
     image = image.crop((left, top, left + resolution, top + resolution))
     pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1).float().div(255)
     return pixels.sub(0.5).div(0.5)
@@ -132,7 +132,7 @@ def main(args):
         cpu=True, project_config=ProjectConfiguration(project_dir=args.output_dir)
     )
     torch.manual_seed(args.seed)
-    tokenizer, text_encoder, vae, unet = load(args)
+    tokenizer, *frozen, unet = load(args)
     noise_scheduler = DDPMScheduler.from_pretrained(
         args.pretrained_model_name_or_path, subfolder="scheduler"
     )
@@ -149,9 +149,8 @@ def main(args):
     step = 0
     while step < args.max_train_steps:
         for batch in loader:
-            train_step(
-                args, accelerator, text_encoder, vae, unet, noise_scheduler, optimizer, batch, step
-            )
+            prepared = (accelerator, unet, optimizer)
+            train_step(args, *frozen, prepared, noise_scheduler, batch, step)
             step += 1
             if step % args.checkpointing_steps == 0:
                 accelerator.save_state(str(Path(args.output_dir) / f"checkpoint-{step}"))
@@ -160,7 +159,8 @@ def main(args):
     accelerator.end_training()
 
 
-def train_step(args, accelerator, text_encoder, vae, unet, noise_scheduler, optimizer, batch, step):
+def train_step(args, text_encoder, vae, prepared, noise_scheduler, batch, step):
+    accelerator, unet, optimizer = prepared
     latents = vae.encode(batch["pixel_values"].to(DTYPE)).latent_dist.sample()
     latents = (latents - vae.config.shift_factor) * vae.config.scaling_factor
     noise = torch.randn_like(latents)
