@@ -106,11 +106,11 @@ class Run:
         """What was found, and what was not recorded, in a few lines."""
         schedule = self.model.schedule
         steps = ", ".join(str(checkpoint.step) for checkpoint in self.checkpoints)
-        recorded = (
-            "not recorded, so drawn anew as training would"
-            if isinstance(self.train_draws, Uniform)
-            else "recorded, and replayed"
-        )
+        recorded = "recorded, and replayed"
+        if isinstance(self.train_draws, Uniform):
+            recorded = "not recorded, so drawn anew as training would"
+        elif self.trace is not None and self.trace.noise_is_new:
+            recorded = "the timesteps recorded and replayed, the noise drawn anew"
         told = of_kind(self.findings, NOT_RECORDED, NOT_MODELLED, CONTRADICTION)
         return "\n".join(
             [
@@ -193,15 +193,39 @@ def step_sizes_of_rates(
     ]
 
 
-def describe_trace(trace: Trace | None) -> Finding:
+def describe_trace(trace: Trace | None) -> list[Finding]:
     """Return what a trace, or its absence, means."""
     if trace is None:
-        return Finding(
-            NOT_RECORDED,
-            "timesteps and noise",
-            "drawn anew as training would, so scores depend on the draw: average several seeds, or "
-            "record the next training",
+        text = "drawn anew as training would, so scores depend on the draw"
+        return [Finding(NOT_RECORDED, "timesteps and noise", f"{text}: record the next training")]
+    visits = f"{len(trace.ids)} visits of {trace.num_samples} samples"
+    missing = [*_new_noise(trace), *_other_samples(trace)]
+    replayed = "timesteps replayed" if trace.noise_is_new else "timesteps and noise replayed"
+    how = replayed if missing else "replayed exactly"
+    return [Finding(FOUND, "trace", f"{visits}, {how}"), *missing]
+
+
+def _new_noise(trace: Trace) -> list[Finding]:
+    if not trace.noise_is_new:
+        return []
+    text = "drawn anew: the timesteps alone were kept. `retrac record --keep noise` keeps it"
+    return [Finding(NOT_RECORDED, "noise", text)]
+
+
+def _other_samples(trace: Trace) -> list[Finding]:
+    """Return whether the dataset's samples stand for others that training saw."""
+    if trace.keeps_samples:
+        return []
+    if trace.samples_change:
+        text = (
+            "they differed from visit to visit, augmented or drawn by an autoencoder, and the "
+            "dataset's stand for them. `retrac record --keep samples` keeps them"
         )
-    visits, samples = len(trace.ids), trace.num_samples
-    replayed = "timesteps replayed, noise drawn anew" if trace.noise_is_new else "replayed exactly"
-    return Finding(FOUND, "trace", f"{visits} visits of {samples} samples, {replayed}")
+    elif trace.num_seen_once:
+        text = (
+            f"{trace.num_seen_once} of {trace.num_samples} were seen once, so whether they differ "
+            "from visit to visit is not known; the dataset's are taken"
+        )
+    else:
+        return []
+    return [Finding(NOT_RECORDED, "samples", text)]

@@ -35,7 +35,7 @@ def find_reader(
     if home is None:
         return PlainFiles(), []
     framing, findings = _framing(home, network, arguments)
-    if trace is None or "samples" not in trace.kept:
+    if trace is None or not trace.keeps_samples:
         findings += _not_replayed(arguments)
     text = f"images are encoded by {str(home / 'vae')!r}, at a resolution of {framing.resolution}"
     return LatentReader(home, framing, arguments), [Finding(FOUND, "latents", text), *findings]

@@ -48,8 +48,8 @@ def pipeline_query(
     if conditions is None and not isinstance(pipeline, StableDiffusionPipeline):
         raise InputError(
             "pipeline_query: expected a StableDiffusionPipeline, DDPMPipeline or DDIMPipeline, "
-            f"got a {type(pipeline).__name__}: pass conditions=, a function (pipeline, prompts) -> the "
-            "denoiser's arguments"
+            f"got a {type(pipeline).__name__}: pass conditions=, a function (pipeline, prompts) -> "
+            "the denoiser's arguments"
         )
     if prompt is None:
         raise InputError("pipeline_query: the pipeline generates from a prompt, got None")

@@ -27,6 +27,7 @@ from retrac_plugin.run import (
     find_trace,
     step_sizes_of_trace,
 )
+from retrac_plugin.trace import Trace
 from retrac_plugin.weight_files import read_weights
 
 
@@ -45,8 +46,8 @@ def read_run(request: RunRequest, layout: Layout) -> Run:
     files = weight_files(layout, folders, request.weights)
     arguments = read_arguments(request.directory, request.arguments)
     base = _find_base(request, arguments)
-    model, findings = _read_model(request, layout, base, arguments)
     trace = find_trace(folders)
+    model, findings = _read_model(request, layout, base, arguments, trace)
     reader, of_images = find_reader(request.directory, base, model.network, arguments, trace)
     if trace is None:
         step_sizes, of_steps = read_step_sizes(folders, arguments)
@@ -63,19 +64,24 @@ def read_run(request: RunRequest, layout: Layout) -> Run:
         )
     ]
     findings += describe_series(layout, folders, request.weights, arguments)
-    findings += [*of_steps, describe_trace(trace), *of_optimizer]
+    findings += [*of_steps, *describe_trace(trace), *of_optimizer]
     return Run(model, checkpoints, trace, [*findings, *of_images], reader=reader)
 
 
 def _read_model(
-    request: RunRequest, layout: Layout, base: Path | None, arguments: Arguments
+    request: RunRequest,
+    layout: Layout,
+    base: Path | None,
+    arguments: Arguments,
+    trace: Trace | None,
 ) -> tuple[DiffusionModel, list[Finding]]:
     """Return the model, the request's own where it brings one, and what was found of it."""
     if request.model is not None:
         return request.model, list(arguments.findings)
     network, of_network = build_network(layout, base, arguments)
     scheduler = build_scheduler(layout, base)
-    objective = read_objective(scheduler, network, arguments)
+    replayed = trace is not None and trace.keeps_samples
+    objective = read_objective(scheduler, network, arguments, replayed)
     model = retrac_plugin.wrap(network, objective.scheduler, request.loss, **objective.options)
     return model, [*arguments.findings, *of_network, *objective.findings]
 
