@@ -37,6 +37,16 @@ class FileExamples(Dataset[dict[str, Any]]):
         """Do what takes long before the examples can be read, with a progress bar."""
 
     @property
+    def missing(self) -> int:
+        """How many examples ``prepare`` has still to work on."""
+        return 0
+
+    @property
+    def bytes_each(self) -> int:
+        """What ``prepare`` leaves on disk for each of them, on average."""
+        return 0
+
+    @property
     def remark(self) -> str:
         """What to know of the examples, in a sentence, or nothing."""
         return ""

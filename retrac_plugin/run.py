@@ -10,7 +10,7 @@ import torch
 
 from retrac_plugin.checkpoints import Checkpoint
 from retrac_plugin.diffusion import DiffusionModel
-from retrac_plugin.draws import Draws, Recorded, Uniform
+from retrac_plugin.draws import Draws, Recorded, Uniform, with_other_draws
 from retrac_plugin.errors import CheckpointError
 from retrac_plugin.findings import (
     CONTRADICTION,
@@ -100,6 +100,12 @@ class Run:
     def _device(self, device: str | torch.device | None) -> torch.device:
         own = next(self.model.network.parameters()).device
         return own if device is None else torch.device(device)
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether timesteps or noise of training are drawn anew, since they were not recorded."""
+        draws = self.train_draws
+        return with_other_draws(draws, 1) is not draws
 
     @property
     def description(self) -> str:

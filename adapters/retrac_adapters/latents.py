@@ -97,6 +97,19 @@ class LatentExamples(FileExamples):
                 rows.fill(bar.update)
 
     @property
+    def missing(self) -> int:
+        """See ``FileExamples.missing``."""
+        return self.latents.missing
+
+    @property
+    def bytes_each(self) -> int:
+        """See ``FileExamples.bytes_each``."""
+        of_text = 0
+        if self.conditions is not None and len(self.conditions.rows):
+            of_text = _bytes(self.conditions.rows[0]) * len(self.conditions.rows)
+        return _bytes(self.latents[0]) + of_text // len(self)
+
+    @property
     def remark(self) -> str:
         """How far training's own latents, drawn at every visit, lie from those taken here."""
         if self.seed is not None:
@@ -141,6 +154,10 @@ class Conditions:
     def of(self, caption: str | None) -> dict[str, Tensor]:
         """Return the conditions of a caption; none where there is no caption."""
         return {} if caption is None else self.rows[self.position[caption]]
+
+
+def _bytes(row: Mapping[str, Tensor]) -> int:
+    return sum(value.nbytes for value in row.values())
 
 
 _LOOKED_AT = 32

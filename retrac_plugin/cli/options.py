@@ -31,6 +31,8 @@ run_and_train = _all_of(
     click.argument("run", type=click.Path(exists=True, file_okay=False, path_type=Path)),
     click.option(
         "--train",
+        "--data",
+        "train",
         type=EXISTING,
         help="The training set, as trained: a folder of images, with captions if it was trained "
         "with some, or an .npz, .npy or .safetensors. Default: the folder that the run's "
