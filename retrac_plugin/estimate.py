@@ -1,8 +1,8 @@
 """What an attribution will take, from a few real batches of it: time, memory and disk.
 
 Each side costs as many network passes as it has draws, at every checkpoint, and the training side
-also products with every query. Both are timed on a few batches, at the first checkpoint and after
-a warm-up, and counted up; the queries' gradients, which decide on memory, are counted alone.
+also products with every query. Both are timed on a few batches, after a warm-up, and counted up;
+the queries' gradients, which decide on memory, are counted alone.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ class Probe:
         methods: How many methods share the gradients, with a matrix of them each.
 
     Attributes:
-        loading: Seconds to load a checkpoint.
+        loading: Seconds to load a checkpoint, and to check its first gradients.
         per_query: Seconds per query.
         per_sample: Seconds per training sample, with its products with all queries.
         memory: Bytes of the process, without the queries' gradients.
@@ -135,9 +135,12 @@ class Probe:
         self.num_train = len(ExampleSource(train, "train"))
         vectors = methods * num_queries
         with PeakMemory() as first:
-            at, self.loading = self._load()
+            warm, _ = self._load()
+            self._time_queries(warm, num_queries)
+            at, loading = self._load()
             self.query_bytes = vectors * at.engine.width * at.dtype.itemsize
-            self.per_query = self._time_queries(at, num_queries)
+            self.per_query, checking = self._time_queries(at, num_queries)
+            self.loading = loading + checking
         of_queries = self._on_device()
         with PeakMemory() as second:
             self.per_sample, held = self._time_samples(at, vectors)
@@ -152,12 +155,14 @@ class Probe:
         self._wait()
         return at, time.perf_counter() - start
 
-    def _time_queries(self, at: CheckpointPass, num_queries: int) -> float:
+    def _time_queries(self, at: CheckpointPass, num_queries: int) -> tuple[float, float]:
+        """Return the seconds per query, and how many more the first ones took."""
         draws, rescale = self.attributor.query_draws, [self.attributor.method.rescale]
         timesteps_each, noise_each = draws.per_sample()
         whole = max(1, self.attributor.batch_size // (timesteps_each * noise_each))
         source, count = self._first(min(whole, num_queries), "queries")
-        return self._seconds(lambda: at.query_gradients(source, draws, rescale)) / count
+        taken, first = self._seconds(lambda: at.query_gradients(source, draws, rescale))
+        return taken / count, max(0.0, first - taken)
 
     def _time_samples(self, at: CheckpointPass, vectors: int) -> tuple[float, int]:
         """Return the seconds per sample, and the bytes of the stand-ins for query gradients."""
@@ -170,7 +175,8 @@ class Probe:
 
         def seconds(number: int) -> float:
             stand_ins = torch.rand(number, at.engine.width, dtype=at.dtype, device=at.device)
-            return self._seconds(lambda: at.train_products(source, draws, stand_ins)) / count
+            taken, _ = self._seconds(lambda: at.train_products(source, draws, stand_ins))
+            return taken / count
 
         taken = seconds(some)
         if some < vectors:  # what one vector costs, and the others as much
@@ -186,15 +192,15 @@ class Probe:
         source.dataset_size = self.num_train
         return source, count
 
-    def _seconds(self, work: Callable[[], Any]) -> float:
-        work()
+    def _seconds(self, work: Callable[[], Any]) -> tuple[float, float]:
+        """Return the median of some times, and the one before them, which warms up."""
         taken = []
-        for _ in range(REPEATS):
+        for _ in range(1 + REPEATS):
             start = time.perf_counter()
             work()
             self._wait()
             taken.append(time.perf_counter() - start)
-        return median(taken)
+        return median(taken[1:]), taken[0]
 
     def _on_device(self) -> int:
         """Return the peak on the GPU since ``PeakMemory`` began to watch."""

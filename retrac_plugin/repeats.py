@@ -9,6 +9,7 @@ ranks that a sample has in each of the ``G`` scorings.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -66,7 +67,7 @@ def mean_of(scores: Sequence[Scores]) -> Scores:
 
 def standard_error(values: Tensor) -> Tensor:
     """Return the standard error of the mean of ``values [repeat, ...]`` over the repeats."""
-    return values.std(0) / float(values.shape[0]) ** 0.5
+    return values.std(0) / math.sqrt(values.shape[0])
 
 
 def _drawing(

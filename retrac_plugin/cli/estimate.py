@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,9 @@ from retrac_plugin.cli.options import computing, query_draws, read, reading, run
 
 if TYPE_CHECKING:
     from retrac_plugin.estimate import Estimate
+
+STARTED = time.perf_counter()
+"""Before torch is imported, which `retrac attribute` has to do as well."""
 
 
 @click.command()
@@ -58,23 +62,25 @@ def estimate(
     draws = (timesteps, noise_draws, seed)
     attributors = make_attributors(found, methods, draws, batch_size=batch_size, device=device)
     times = repeats_of(found, repeats)
+    starting = time.perf_counter() - STARTED
     cost = estimate_cost(attributors, examples, queries, times)
     click.echo(
         f"{len(examples)} training images, {queries} queries, {len(found.checkpoints)} "
         f"checkpoints, drawn {times} times"
     )
-    _print(cost, cache)
+    _print(cost, starting, cache)
 
 
-def _print(cost: Estimate, cache: Path) -> None:
+def _print(cost: Estimate, starting: float, cache: Path) -> None:
     parts = {
+        "starting": starting,
         "encoding images": cost.encoding,
         "loading checkpoints": cost.loading,
         "queries": cost.queries,
         "training set": cost.training,
     }
     of = ", ".join(f"{name} {_duration(seconds)}" for name, seconds in parts.items() if seconds)
-    click.echo(f"time    {_duration(cost.seconds)}: {of}")
+    click.echo(f"time    {_duration(sum(parts.values()))}: {of}")
     gradients = f"{_size(cost.query_bytes)} of it the queries' gradients"
     if cost.device_memory:
         click.echo(f"GPU     {_size(cost.device_memory)}, {gradients}")
