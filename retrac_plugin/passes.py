@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -97,7 +97,7 @@ class CheckpointPass:
         for start in range(0, num_rows, at_once):
             rows = torch.arange(start, min(start + at_once, num_rows))
             batch = self._diffuse(block, draw, rows)
-            losses, gradients = self.engine.gradients(batch, noise_each)
+            losses, gradients = self._engine_of(side).gradients(batch, noise_each)
             norms = torch.linalg.vector_norm(gradients, dim=1)
             query = rows // timesteps_each
             self._check_finite(side, losses, norms, [block.ids[q] for q in query], batch.timesteps)
@@ -172,6 +172,14 @@ class CheckpointPass:
 
     def _zeros(self, *shape: int) -> Tensor:
         return torch.zeros(*shape, self.engine.width, dtype=self.dtype, device=self.device)
+
+    def _engine_of(self, side: str) -> GradientEngine:
+        return self.engine if side == "train" else self._query_engine
+
+    @cached_property
+    def _query_engine(self) -> GradientEngine:
+        other = self.checkpoint.on_query_side()
+        return self.engine if other is self.checkpoint else replace(self, checkpoint=other).engine
 
     def _block_size(self, draws: Draws) -> int:
         timesteps_each, noise_each = draws.per_sample()

@@ -44,9 +44,13 @@ def read_run(request: RunRequest, layout: Layout) -> Run:
         layout = replace(layout, part=find_part(layout.lora))
     folders = checkpoint_folders(request.directory)
     files = weight_files(layout, folders, request.weights)
-    arguments = read_arguments(request.directory, request.arguments)
-    base = _find_base(request, arguments)
+    of_queries: list[Path | None] = [None] * len(files)
+    if request.query_weights not in (None, request.weights):
+        of_queries = [*weight_files(layout, folders, str(request.query_weights))]
     trace = find_trace(folders)
+    command = () if trace is None else trace.command
+    arguments = read_arguments(request.directory, request.arguments, command)
+    base = _find_base(request, arguments)
     model, findings = _read_model(request, layout, base, arguments, trace)
     reader, of_images = find_reader(request.directory, base, model.network, arguments, trace)
     if trace is None:
@@ -58,12 +62,15 @@ def read_run(request: RunRequest, layout: Layout) -> Run:
     )
     read = read_weights if layout.lora is None else read_as_adapter(layout.part)
     checkpoints = [
-        Checkpoint(file, step_size, step, read, preconditioner)
-        for file, step_size, step, preconditioner in zip(
-            files, step_sizes, folders, preconditioners, strict=True
+        Checkpoint(file, step_size, step, read, preconditioner, other)
+        for file, step_size, step, preconditioner, other in zip(
+            files, step_sizes, folders, preconditioners, of_queries, strict=True
         )
     ]
-    findings += describe_series(layout, folders, request.weights, arguments)
+    taken = request.weights
+    if request.query_weights not in (None, taken):
+        taken += f" for the training set, {request.query_weights} for queries"
+    findings += describe_series(layout, folders, taken, arguments)
     findings += [*of_steps, *describe_trace(trace), *of_optimizer]
     return Run(model, checkpoints, trace, [*findings, *of_images], reader=reader)
 

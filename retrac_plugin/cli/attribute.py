@@ -62,6 +62,7 @@ def attribute(
     cache: Path,
     loss: str,
     weights: str,
+    query_weights: str | None,
     base: str | None,
     arguments: tuple[str, ...],
     optimizer: str,
@@ -89,7 +90,15 @@ def attribute(
 
     for name in methods:
         plugins.get_attributor(name)  # unknown ones are told of before anything is computed
-    found = read(run, loss, arguments, weights=weights, base=base, optimizer=optimizer)
+    found = read(
+        run,
+        loss,
+        arguments,
+        weights=weights,
+        query_weights=query_weights,
+        base=base,
+        optimizer=optimizer,
+    )
     click.echo(found.description)
     examples = prepared(found.train_examples(train, cache=cache, device=device))
     pictures = found.query_examples(queries, prompt, cache=cache, device=device)

@@ -38,6 +38,7 @@ def estimate(
     cache: Path,
     loss: str,
     weights: str,
+    query_weights: str | None,
     base: str | None,
     arguments: tuple[str, ...],
     optimizer: str,
@@ -57,7 +58,15 @@ def estimate(
     """
     from retrac_plugin.estimate import estimate as estimate_cost
 
-    found = read(run, loss, arguments, weights=weights, base=base, optimizer=optimizer)
+    found = read(
+        run,
+        loss,
+        arguments,
+        weights=weights,
+        query_weights=query_weights,
+        base=base,
+        optimizer=optimizer,
+    )
     examples = found.train_examples(train, cache=cache, device=device)
     draws = (timesteps, noise_draws, seed)
     attributors = make_attributors(found, methods, draws, batch_size=batch_size, device=device)

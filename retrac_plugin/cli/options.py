@@ -64,6 +64,11 @@ reading = _all_of(
         help="The run's weights as they were trained, or their moving average.",
     ),
     click.option(
+        "--query-weights",
+        type=click.Choice(["raw", "ema"]),
+        help="The same for the gradients of the pictures alone. Default: as --weights.",
+    ),
+    click.option(
         "--base",
         help="The model that the run fine-tuned: a folder, or its name in the Hugging Face cache.",
     ),
@@ -82,7 +87,7 @@ reading = _all_of(
         help="Influence by plain gradient steps, or by steps as Adam scaled them.",
     ),
 )
-"""``--weights KIND --base MODEL --argument NAME=VALUE --optimizer KIND``, which ``read`` takes."""
+"""``--weights KIND --query-weights KIND --base MODEL --argument NAME=VALUE --optimizer KIND``."""
 
 
 def read(run: Path, loss: str, arguments: tuple[str, ...], **options: Any) -> Run:

@@ -48,6 +48,7 @@ def self_influence(
     cache: Path,
     loss: str,
     weights: str,
+    query_weights: str | None,
     base: str | None,
     arguments: tuple[str, ...],
     optimizer: str,
@@ -71,7 +72,15 @@ def self_influence(
     from retrac_plugin.files import write_atomically
 
     attributor_class = plugins.get_attributor(method)
-    found = read(run, loss, arguments, weights=weights, base=base, optimizer=optimizer)
+    found = read(
+        run,
+        loss,
+        arguments,
+        weights=weights,
+        query_weights=query_weights,
+        base=base,
+        optimizer=optimizer,
+    )
     click.echo(found.description)
     examples = prepared(found.train_examples(train, cache=cache, device=device))
     attributor = attributor_class(

@@ -70,6 +70,13 @@ def test_latents_that_were_drawn_are_replayed_exactly(tmp_path, base, more):
     torch.testing.assert_close(losses[after["ids"]], expected, rtol=1e-9, atol=0)
 
 
+def test_a_recorded_command_tells_the_arguments_that_no_tracker_kept(tmp_path, base):
+    directory, _ = train(base, tmp_path / "here", "--no_hparams", "--max_train_steps", 3)
+    run = retrac.read_run(directory)
+    assert "of the recorded command, text_to_image.py" in texts(run, FOUND)["arguments"]
+    assert len(run.train_examples(cache=tmp_path / "cache")) == 6
+
+
 def test_without_the_latents_a_replay_is_not_called_exact(tmp_path, base):
     directory, facts = train(base, tmp_path / "here", keep="noise")
     run = retrac.read_run(directory)
