@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -124,6 +125,15 @@ def fingerprint(network: nn.Module, *about: str) -> str:
         values = tensor.detach().cpu().contiguous().flatten().view(torch.uint8)
         parts += [name, str(tensor.dtype), str(list(tensor.shape)), digest(values.numpy().data)]
     return digest(*parts)
+
+
+def configuration(config: Mapping[str, Any]) -> str:
+    """Return a configuration as text, without what says where it came from."""
+    own = {n: value for n, value in config.items() if not n.startswith("_") and n not in _ORIGINS}
+    return json.dumps(own, sort_keys=True, default=str)
+
+
+_ORIGINS = ("dtype", "torch_dtype", "transformers_version")
 
 
 def _unusable(path: Path, reason: str) -> InputError:

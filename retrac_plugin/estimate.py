@@ -32,6 +32,9 @@ PROBE_BYTES = 2**28
 SCORE_BYTES = 4
 """Of one score on disk."""
 
+HEADER_BYTES = 400
+"""Of a file of scores, about."""
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -89,7 +92,8 @@ def estimate(
     probe = Probe(attributors[0], train, num_queries, len(attributors))
     num_checkpoints, num_train = len(attributors[0].checkpoints), probe.num_train
     times = repeats * num_checkpoints
-    values = num_queries * num_train + num_checkpoints * num_train
+    of_errors = 2 if repeats > 1 else 0  # of scores and of ranks
+    values = (1 + of_errors) * num_queries * num_train + num_checkpoints * num_train
     held = probe.query_bytes + _IN_MEMORY * len(attributors) * num_queries * num_train * SCORE_BYTES
     on_gpu = probe.device.type == "cuda"
     return Estimate(
@@ -100,7 +104,7 @@ def estimate(
         memory=probe.memory + (0 if on_gpu else held),
         device_memory=probe.device_memory + held if on_gpu else 0,
         query_bytes=probe.query_bytes,
-        scores=len(attributors) * values * SCORE_BYTES,
+        scores=len(attributors) * (values * SCORE_BYTES + HEADER_BYTES),
         cache=cache,
     )
 

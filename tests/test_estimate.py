@@ -1,11 +1,19 @@
 """Counts and bytes; times are measured, never asserted."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
-from retrac_plugin import DiffusionReTrac, DiffusionTracIn, Strided, Uniform
+from retrac_plugin import (
+    DiffusionReTrac,
+    DiffusionTracIn,
+    Strided,
+    Uniform,
+    attribute_repeatedly,
+)
 from retrac_plugin.errors import InputError
-from retrac_plugin.estimate import Estimate, Probe, estimate
+from retrac_plugin.estimate import HEADER_BYTES, Estimate, Probe, estimate
 from retrac_plugin.image_files import FileExamples
 from tests.small import small_case
 
@@ -23,7 +31,7 @@ def attributors(*classes):
 def test_bytes_are_counted():
     cost = estimate(attributors(DiffusionTracIn, DiffusionReTrac), CASE.train, num_queries=5)
     assert cost.query_bytes == 2 * 5 * WIDTH * 8
-    assert cost.scores == 2 * (5 * 7 + 2 * 7) * 4
+    assert cost.scores == 2 * ((5 * 7 + 2 * 7) * 4 + HEADER_BYTES)
     assert (cost.encoding, cost.cache, cost.device_memory) == (0.0, 0, 0)
 
 
@@ -41,6 +49,23 @@ def test_time_grows_with_checkpoints_queries_samples_and_repeats(monkeypatch):
     assert cost.queries == 3 * 2 * 5 * 0.25
     assert cost.training == 3 * 2 * 7 * 0.125
     assert cost.seconds == cost.loading + cost.queries + cost.training
+
+
+@pytest.mark.parametrize("repeats", [1, 2])
+def test_the_files_of_scores_are_as_large_as_estimated(tmp_path, repeats):
+    (attributor,) = attributors(DiffusionReTrac)
+    cost = estimate([attributor], CASE.train, len(CASE.queries), repeats)
+    (scores,) = attribute_repeatedly([attributor], CASE.train, CASE.queries, repeats)
+    replace(scores, **{n: floats(getattr(scores, n)) for n in TENSORS}).save(tmp_path / "scores")
+    assert cost.scores / 2 < (tmp_path / "scores").stat().st_size < cost.scores * 2
+
+
+TENSORS = ("values", "gradient_norms", "standard_errors", "rank_errors")
+
+
+def floats(tensor):
+    """The case is of float64, which no run on disk is."""
+    return None if tensor is None else tensor.float()
 
 
 def constant_probe(probe, attributor, train, num_queries, methods):

@@ -12,6 +12,7 @@ import torch
 
 from retrac_adapters.arguments import Arguments
 from retrac_adapters.captions import Captioned, images_in, read_captioned
+from retrac_adapters.framed import train_folder
 from retrac_adapters.framing import Framing
 from retrac_adapters.latents import Conditions, LatentExamples, Picture, TextEncoder
 from retrac_adapters.vae import read_vae
@@ -41,7 +42,7 @@ class LatentReader:
 
     def train(self, path: Path | None, cache: Path, device: torch.device) -> FileExamples:
         """See ``ExampleReader.train``."""
-        folder = self._train_folder() if path is None else path
+        folder = train_folder(self.arguments) if path is None else path
         if folder.suffix in TENSOR_FILES:
             return read_examples(folder)
         prompt = self.arguments.get("instance_prompt")
@@ -73,14 +74,6 @@ class LatentReader:
     def has_text(self) -> bool:
         """Whether the denoiser is told captions."""
         return self.text is not None or (self.home / "text_encoder").is_dir()
-
-    def _train_folder(self) -> Path:
-        names = ("train_data_dir", "instance_data_dir")
-        known = next((self.arguments.get(name) for name in names if self.arguments.get(name)), None)
-        if known is None or not Path(known).is_dir():
-            told = "no training folder" if known is None else f"{known!r}, which is no folder here"
-            raise InputError(f"the run's arguments name {told}: say where the training set is")
-        return Path(known)
 
     def _selected(self, rows: list[Captioned]) -> list[Captioned]:
         """Return what ``--max_train_samples`` left: the first of a permutation by ``--seed``."""

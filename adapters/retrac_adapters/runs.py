@@ -7,12 +7,12 @@ from pathlib import Path
 
 import retrac_plugin
 from retrac_adapters.arguments import Arguments, read_arguments
-from retrac_adapters.latent_layout import find_reader
 from retrac_adapters.layout import Layout, find_base
 from retrac_adapters.lora import find_part, read_as_adapter
 from retrac_adapters.networks import build_network, build_scheduler
 from retrac_adapters.objective import read_objective
 from retrac_adapters.optimizers import read_optimizer
+from retrac_adapters.readers import find_reader
 from retrac_adapters.series import describe_series, weight_files
 from retrac_adapters.training_state import read_step_sizes
 from retrac_plugin.checkpoints import Checkpoint

@@ -12,7 +12,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
-from retrac_plugin.encoded import fingerprint
+from retrac_plugin.encoded import configuration, fingerprint
 from retrac_plugin.errors import CheckpointError, InputError
 from retrac_plugin.extras import requires
 
@@ -36,7 +36,8 @@ class ClipText:
     def __post_init__(self) -> None:
         vocabulary = json.dumps(self.tokenizer.get_vocab(), sort_keys=True)
         length = str(self.tokenizer.model_max_length)
-        object.__setattr__(self, "fingerprint", fingerprint(self.model, vocabulary, length))
+        about = (configuration(self.model.config.to_dict()), vocabulary, length)
+        object.__setattr__(self, "fingerprint", fingerprint(self.model, *about))
 
     def to(self, device: torch.device) -> ClipText:
         """See ``latents.TextEncoder.to``."""

@@ -11,7 +11,7 @@ from diffusers import ModelMixin
 from torch import Tensor
 
 from retrac_adapters.networks import build
-from retrac_plugin.encoded import fingerprint
+from retrac_plugin.encoded import configuration, fingerprint
 from retrac_plugin.errors import CheckpointError, InputError
 from retrac_plugin.weight_files import read_weights
 
@@ -42,7 +42,7 @@ class ImageEncoder:
                 "an autoencoder such as AutoencoderKL. Encode the images as training did, and pass "
                 "a .safetensors with sample and the denoiser's conditions"
             )
-        about = fingerprint(self.vae, str(self.scaling), str(self.shift))
+        about = fingerprint(self.vae, configuration(self.vae.config))
         object.__setattr__(self, "fingerprint", about)
 
     @property

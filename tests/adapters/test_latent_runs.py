@@ -233,6 +233,17 @@ def test_a_resolution_that_is_not_recorded_is_the_models_own(tmp_path, files):
     assert run.reader.framing == Framing(16)
 
 
+def test_an_encoders_configuration_decides_too(files):
+    vae = files["parts"][0]
+    first = ImageEncoder(vae).fingerprint
+    assert ImageEncoder(vae).fingerprint == first
+    for name, value in (("scaling_factor", 0.5), ("act_fn", "relu")):
+        other = make_vae().double()
+        other.load_state_dict(vae.state_dict())
+        other.register_to_config(**{name: value})
+        assert ImageEncoder(other).fingerprint != first
+
+
 def test_a_random_crop_is_said(tmp_path, files):
     run = retrac.read_run(write_run(tmp_path / "run", files, center_crop=False))
     assert {"center_crop"} <= subjects(run, NOT_MODELLED)
@@ -272,6 +283,7 @@ def test_the_command_line_takes_an_image_and_a_prompt(tmp_path, files):
     command = ["attribute", run, "--queries", files["images"][1], "--prompt", "a cat"]
     more = ["--timesteps", 1, "--noise-draws", 1, "-k", 2, "--cache", tmp_path / "cache"]
     command += [*more, "--method", "diffusion-retrac", "--out", tmp_path / "scores"]
+    command += ["--repeats", 1]
     result = CliRunner().invoke(main, list(map(str, command)))
     assert result.exit_code == 0, result.output
     assert "latents are the means of the autoencoder's posteriors" in result.output

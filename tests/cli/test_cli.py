@@ -128,7 +128,7 @@ def test_estimate_counts_what_attribute_will_do(files):
     assert "5 training images, 3 queries, 3 checkpoints, drawn 1 times" in result.output
     lines = [line.split()[0] for line in result.output.splitlines()]
     assert lines[-3:] == ["time", "memory", "disk"]
-    assert "240 B for scores" in result.output
+    assert "1.04 kB for scores" in result.output
 
 
 def test_a_training_set_that_the_run_does_not_name_is_asked_for(files, tmp_path):

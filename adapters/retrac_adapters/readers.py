@@ -1,4 +1,4 @@
-"""Whether a run's model is a latent one, and what its script did to images before that."""
+"""How a run's images become examples: whether its model is a latent one, how they are framed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from retrac_adapters.arguments import Arguments
+from retrac_adapters.arguments import UNCONDITIONAL, Arguments
+from retrac_adapters.framed import FramedReader
 from retrac_adapters.framing import Framing
 from retrac_adapters.latent_runs import LatentReader
 from retrac_plugin.errors import InputError
@@ -33,12 +34,31 @@ def find_reader(
     homes = [home for home in (directory, base) if home is not None]
     home = next((home for home in homes if (home / "vae" / "config.json").is_file()), None)
     if home is None:
-        return PlainFiles(), []
+        return _pixel_reader(network, arguments, trace)
     framing, findings = _framing(home, network, arguments)
     if trace is None or not trace.keeps_samples:
         findings += _not_replayed(arguments)
     text = f"images are encoded by {str(home / 'vae')!r}, at a resolution of {framing.resolution}"
     return LatentReader(home, framing, arguments), [Finding(FOUND, "latents", text), *findings]
+
+
+def _pixel_reader(
+    network: Any, arguments: Arguments, trace: Trace | None
+) -> tuple[ExampleReader, list[Finding]]:
+    """Return how images are read that are not encoded: as they are, or as the script framed them.
+
+    train_unconditional.py makes a network of ``--resolution``, and resizes bilinearly.
+    """
+    config = getattr(network, "config", {})
+    side = arguments.get("resolution")
+    if side is None and arguments.script == UNCONDITIONAL:
+        side = config.get("sample_size")
+    if not isinstance(side, int) or config.get("in_channels") != 3:
+        return PlainFiles(), []
+    text = f"framed to {side} x {side} pixels, as the script does"
+    cropped = [] if trace is not None and trace.keeps_samples else _random_crop(arguments)
+    reader = FramedReader(Framing(side, "bilinear"), arguments)
+    return reader, [Finding(FOUND, "images", text), *cropped]
 
 
 def _framing(home: Path, network: Any, arguments: Arguments) -> tuple[Framing, list[Finding]]:
@@ -75,7 +95,11 @@ def _not_replayed(arguments: Arguments) -> list[Finding]:
             "taken. `retrac record --keep samples` keeps them, to be replayed",
         )
     ]
-    if not arguments.get("center_crop"):
-        text = "images were cropped at random; the centre is taken, which is the same for squares"
-        findings.append(Finding(NOT_MODELLED, "center_crop", text))
-    return findings
+    return [*findings, *_random_crop(arguments)]
+
+
+def _random_crop(arguments: Arguments) -> list[Finding]:
+    if arguments.get("center_crop"):
+        return []
+    text = "images were cropped at random; the centre is taken, which is the same for squares"
+    return [Finding(NOT_MODELLED, "center_crop", text)]
