@@ -8,7 +8,7 @@ of a sample are averaged into its one gradient.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, is_dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 import torch
@@ -224,22 +224,6 @@ class Given:
             )
 
 
-def with_other_draws(draws: Draws, number: int) -> Draws:
-    """Return the same rule with other numbers drawn; ``draws`` itself where nothing is drawn.
-
-    Args:
-        draws: The rule.
-        number: Which numbers; 0 for those of ``draws``.
-    """
-    if not number:
-        return draws
-    if isinstance(draws, Recorded) and draws.trace.noise_is_new:
-        return Recorded(replace(draws.trace, seed=draws.trace.seed + number * _APART))
-    if not is_dataclass(draws) or not hasattr(draws, "seed"):
-        return draws
-    return replace(draws, seed=draws.seed + number * _APART)
-
-
 def draw_within(draws: Draws, request: Request) -> Draw:
     """Return what ``draws`` draws for ``request``, its timesteps checked against the schedule.
 
@@ -258,9 +242,6 @@ def draw_within(draws: Draws, request: Request) -> Draw:
 
 _SIDES = {"train": 1, "query": 2}
 _OFFSET = 1
-
-_APART = 2**32
-"""Between the seeds of repeated draws, so that they are not those of the next seed by hand."""
 
 
 def _noise(request: Request, timesteps: Tensor, draws: int, seed: int) -> Tensor:

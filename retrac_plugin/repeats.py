@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 from retrac_plugin.attributors import DiffusionAttributor, attribute_together
-from retrac_plugin.draws import with_other_draws
 from retrac_plugin.errors import InputError
 from retrac_plugin.examples import Examples
+from retrac_plugin.redrawing import with_other_draws
 from retrac_plugin.scores import Scores
 
 

@@ -13,8 +13,9 @@ from retrac_plugin import (
     attribute_repeatedly,
 )
 from retrac_plugin.errors import InputError
-from retrac_plugin.estimate import HEADER_BYTES, Estimate, Probe, estimate
+from retrac_plugin.estimate import HEADER_BYTES, Estimate, estimate
 from retrac_plugin.image_files import FileExamples
+from retrac_plugin.probe import Probe
 from tests.small import small_case
 
 CASE = small_case(train=7, queries=3, checkpoints=2)

@@ -12,8 +12,8 @@ from retrac_plugin import (
     Strided,
     Uniform,
 )
-from retrac_plugin.draws import with_other_draws
 from retrac_plugin.errors import InputError
+from retrac_plugin.redrawing import with_other_draws
 from retrac_plugin.repeats import attribute_repeatedly, mean_of, standard_error
 from tests.small import small_case
 from tests.test_draws import kept_trace, request

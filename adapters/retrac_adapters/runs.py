@@ -20,10 +20,10 @@ from retrac_plugin.diffusion import DiffusionModel
 from retrac_plugin.errors import InputError
 from retrac_plugin.findings import Finding
 from retrac_plugin.hookspecs import RunRequest
+from retrac_plugin.replayed import describe_trace
 from retrac_plugin.run import (
     Run,
     checkpoint_folders,
-    describe_trace,
     find_trace,
     step_sizes_of_trace,
 )
