@@ -72,9 +72,13 @@ class Run:
 
         Raises:
             InputError: If the images, or their captions, cannot be found or read.
+            TraceError: If they are other files than those whose names were recorded.
         """
         folder = None if path is None else Path(path)
-        return self.reader.train(folder, Path(cache), self._device(device))
+        examples = self.reader.train(folder, Path(cache), self._device(device))
+        if self.trace is not None:
+            self.trace.check_names(examples.names)
+        return examples
 
     def query_examples(
         self,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import torch
 from torch import Tensor
@@ -157,6 +157,22 @@ class Trace:
                 raise TraceError(
                     f"sample {sample_id} is not the one that training saw (its content hash "
                     "differs from the trace's): the dataset was changed or put in another order"
+                )
+
+    def check_names(self, names: Sequence[str]) -> None:
+        """Refuse files that are not the recorded ones in their order, where names were recorded.
+
+        Raises:
+            TraceError: If one of them has another name.
+        """
+        if not self.names or len(names) != len(self.names):  # the size is checked with the samples
+            return
+        for sample_id, (name, recorded) in enumerate(zip(names, self.names, strict=True)):
+            path = PurePath(name)
+            if path.suffix and path.name != PurePath(recorded).name:  # rows of a file have numbers
+                raise TraceError(
+                    f"sample {sample_id} is {name!r}, but training saw {recorded!r} in its place: "
+                    "pass the folders that the run was trained on, unchanged"
                 )
 
     def step_size_between(self, start: int, stop: int) -> float:

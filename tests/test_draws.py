@@ -5,7 +5,7 @@ import torch
 
 from retrac_plugin import Given, Recorded, Strided, Trace, Uniform
 from retrac_plugin.draws import Request
-from retrac_plugin.errors import InputError
+from retrac_plugin.errors import InputError, TraceError
 from retrac_plugin.kept import KeptRows
 from retrac_plugin.trace import CHANGING
 
@@ -158,3 +158,11 @@ def kept_trace():
         noise_origin="kept",
         kept=kept,
     )
+
+
+def test_files_are_those_whose_names_were_recorded():
+    trace = replace(kept_trace(), names=("a.png", "b.png", "a.png"))
+    trace.check_names(["x/a.png", "x/b.png", "y/a.png"])
+    trace.check_names(["0", "1", "2"])  # rows of a file of tensors have numbers
+    with pytest.raises(TraceError, match="sample 1 is 'c.png', but training saw 'b.png'"):
+        trace.check_names(["a.png", "c.png", "a.png"])

@@ -51,11 +51,13 @@ class Arguments:
         values: By name; stated ones overrule recorded ones.
         script: What the script calls itself to its tracker, such as ``"text2image-fine-tune"``.
         findings: Where they come from, and whether they agree.
+        complete: Whether they hold what the script took by default, too.
     """
 
     values: Mapping[str, Any]
     script: str | None
     findings: tuple[Finding, ...]
+    complete: bool = False
 
     def get(self, name: str, default: Any = None) -> Any:
         """Return an argument, or the default where it is not known or None."""
@@ -105,7 +107,7 @@ def read_arguments(
         for name, value in stated.items()
         if name in latest and latest[name] != value
     ]
-    return Arguments({**latest, **stated}, script, tuple(findings))
+    return Arguments({**latest, **stated}, script, tuple(findings), complete=bool(files))
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -38,7 +38,10 @@ def find_reader(
     framing, findings = _framing(home, network, arguments)
     if trace is None or not trace.keeps_samples:
         findings += _not_replayed(arguments)
-    text = f"images are encoded by {str(home / 'vae')!r}, at a resolution of {framing.resolution}"
+    text = (
+        f"images are encoded by {str(home / 'vae')!r}, at a resolution of {framing.resolution}, "
+        f"resized by {framing.interpolation}"
+    )
     return LatentReader(home, framing, arguments), [Finding(FOUND, "latents", text), *findings]
 
 
@@ -62,14 +65,16 @@ def _pixel_reader(
 
 
 def _framing(home: Path, network: Any, arguments: Arguments) -> tuple[Framing, list[Finding]]:
-    # Scripts older than the option resized bilinearly.
-    older = "bilinear" if "resolution" in arguments.values else "lanczos"
-    interpolation = str(arguments.get("image_interpolation_mode", older)).lower()
+    # Scripts older than the option resized bilinearly, and their arguments do not name it.
+    default = "bilinear" if arguments.complete else "lanczos"
+    interpolation = str(arguments.get("image_interpolation_mode", default)).lower()
     resolution = arguments.get("resolution")
     if resolution is not None:
         return Framing(int(resolution), interpolation), []
     side = _default_resolution(home, network)
-    text = f"taken as {side}, the model's own, resized by {interpolation}: pass arguments={{...}}"
+    text = (
+        f"taken as {side}, the model's own: pass arguments={{'resolution': ...}} if it was another"
+    )
     return Framing(side, interpolation), [Finding(NOT_RECORDED, "resolution", text)]
 
 
