@@ -164,5 +164,5 @@ def test_files_are_those_whose_names_were_recorded():
     trace = replace(kept_trace(), names=("a.png", "b.png", "a.png"))
     trace.check_names(["x/a.png", "x/b.png", "y/a.png"])
     trace.check_names(["0", "1", "2"])  # rows of a file of tensors have numbers
-    with pytest.raises(TraceError, match="sample 1 is 'c.png', but training saw 'b.png'"):
+    with pytest.raises(TraceError, match=r"sample 1 is 'c.png', but training saw 'b.png'"):
         trace.check_names(["a.png", "c.png", "a.png"])
