@@ -22,7 +22,6 @@ from retrac_plugin.gradients.engine import (
     Parameters,
     Products,
 )
-from retrac_plugin.preconditioners import along
 from retrac_plugin.rescaling import Rescaling
 
 Tick = Callable[[int], object]
@@ -61,10 +60,7 @@ class CheckpointPass:
         attributed: Parameters = {name: fixed.pop(name) for name in self.model.attributed_names()}
         self.dtype = next(iter(attributed.values())).dtype
         losses: LossFunction = partial(self.model.losses, fixed)
-        if self.checkpoint.preconditioner is not None:
-            roots = self.checkpoint.preconditioner()
-            losses, attributed = along(losses, attributed, roots)
-        self.engine = self.make_engine(losses, attributed)
+        self.engine = self.make_engine(losses, attributed, self._scales(attributed))
 
     def query_gradients(
         self, source: ExampleSource, draws: Draws, rescalings: Sequence[Rescaling]
@@ -169,6 +165,13 @@ class CheckpointPass:
                 dots.append(products.dots.diagonal())
                 norms.append(products.norms)
         return torch.cat(dots), torch.cat(norms)
+
+    def _scales(self, attributed: Parameters) -> Parameters | None:
+        """Return what the checkpoint's preconditioner multiplies gradients with, if it has one."""
+        if self.checkpoint.preconditioner is None:
+            return None
+        roots = self.checkpoint.preconditioner()
+        return {name: roots[name].to(like.device, like.dtype) for name, like in attributed.items()}
 
     def _zeros(self, *shape: int) -> Tensor:
         return torch.zeros(*shape, self.engine.width, dtype=self.dtype, device=self.device)

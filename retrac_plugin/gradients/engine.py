@@ -81,5 +81,17 @@ class GradientEngine(Protocol):
         """
 
 
-EngineFactory = Callable[[LossFunction, Parameters], GradientEngine]
-"""Makes an engine for one checkpoint's parameters."""
+class EngineFactory(Protocol):
+    """Makes an engine for one checkpoint's parameters."""
+
+    def __call__(
+        self, losses: LossFunction, parameters: Parameters, scales: Parameters | None = None
+    ) -> GradientEngine:
+        """Return the engine.
+
+        Args:
+            losses: The per-sample losses as a function of the attributed parameters.
+            parameters: The attributed parameters.
+            scales: Where given, what every gradient is multiplied with, by parameter and shaped as
+                it: rows and norms are those of the scaled gradients.
+        """
