@@ -237,8 +237,12 @@ def attribute_together(
 
 
 def _about(attributor: DiffusionAttributor) -> dict[str, Any]:
+    sizes = {name: p.numel() for name, p in attributor.model.network.named_parameters()}
+    names = attributor.model.attributed_names()
     return {
         "method": attributor.method.name,
+        "attributed_parameters": sum(sizes[name] for name in names),
+        "of_parameters": sum(sizes.values()),
         "train_draws": type(attributor.train_draws).__name__,
         "query_draws": type(attributor.query_draws).__name__,
         "checkpoint_steps": [checkpoint.step for checkpoint in attributor.checkpoints],

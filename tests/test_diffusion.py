@@ -65,6 +65,23 @@ def test_parameters_are_chosen_by_pattern_and_requires_grad():
         case.model.attributing("enter.*").attributed_names()
 
 
+def test_parameters_are_chosen_by_the_type_of_module_that_holds_them():
+    case = small_case()
+    assert case.model.attributing(nn.Linear).attributed_names() == ["time.weight", "time.bias"]
+    both = case.model.attributing("leave.bias", nn.Linear).attributed_names()
+    assert both == ["time.weight", "time.bias", "leave.bias"]
+    with pytest.raises(InputError, match="of 6 trainable parameters none matches Conv3d"):
+        case.model.attributing(nn.Conv3d).attributed_names()
+
+
+def test_scores_say_how_many_parameters_were_attributed():
+    case = small_case()
+    chosen = retrac.DiffusionTracIn(case.model.attributing(nn.Linear), case.checkpoints)
+    about = chosen.attribute(case.train, case.queries).about
+    whole = sum(p.numel() for p in case.network.parameters())
+    assert (about["attributed_parameters"], about["of_parameters"]) == (8, whole)
+
+
 def test_a_prediction_of_another_shape_is_refused():
     network = SmallDenoiser().double()
     network.leave = nn.Conv2d(4, 2, 3, padding=1).double()
