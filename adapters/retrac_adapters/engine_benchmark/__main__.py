@@ -10,14 +10,22 @@ from typing import Any
 
 import click
 import torch
+from tqdm.auto import tqdm
 
-from retrac_adapters.engine_benchmark import frameworks, memory, others, ours, projected
+from retrac_adapters.engine_benchmark import frameworks, jobs, memory, others, ours, projected
 from retrac_adapters.engine_benchmark.timing import Measured, measure
 from retrac_adapters.engine_benchmark.workload import DRAWS, SIZES, Workload
 from retrac_adapters.engine_benchmark.writing import machine, write
 
-PARTS = ("cost", "frameworks", "projections", "memory")
+PARTS = ("cost", "frameworks", "projections", "memory", "jobs")
 TRAIN, QUERIES, TIMESTEPS = 50_000, 100, 10
+WHOLE_JOB = (
+    "official loop, 100 queries",
+    "official loop, query side",
+    "train side, 100 queries",
+    f"query side, {DRAWS} draws",
+)
+"""The rows that a whole job adds up: the official train and query side, and ours."""
 
 
 @click.command()
@@ -43,6 +51,8 @@ def main(parts: tuple[str, ...], sizes: tuple[str, ...], rounds: int, out: Path)
         results["projections"] = [asdict(agreement) for agreement in found]
     if "memory" in parts:
         results["memory"] = _memory()
+    if "jobs" in parts:
+        results["jobs"] = [jobs.measured(job) for job in tqdm(jobs.JOBS, "jobs")]
     results["machine"] = machine()
     write(out, results)
     click.echo((out / "results.md").read_text())
@@ -78,8 +88,7 @@ def _whole_job(rows: dict[str, Any]) -> dict[str, Any]:
         costs = [float(count * row["ratio"]) for count, row in passes]
         return sum(costs) * plain / 3600
 
-    official = hours("official loop, 100 queries", "official loop, query side")
-    own = hours("train side, 100 queries", f"query side, {DRAWS} draws")
+    official, own = hours(*WHOLE_JOB[:2]), hours(*WHOLE_JOB[2:])
     about = (
         f"{TRAIN:,} training samples, {QUERIES} queries at {TIMESTEPS} timesteps with {DRAWS} "
         "draws, one checkpoint (from the costs per sample)"

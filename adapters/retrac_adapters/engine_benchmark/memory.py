@@ -96,21 +96,22 @@ WAYS: dict[str, Callable[[Workload, int, int], Callable[[], None]]] = {
 """Ways to run, by name."""
 
 
-def _measure(size: str, way: str, batch: int, samples: int) -> float:
-    torch.set_num_threads(1)
-    run = WAYS[way](Workload(SIZES[size]), batch, samples)
-    before = _status("VmRSS")
+def peak_of(run: Callable[[], object]) -> float:
+    """Return by how many MiB the process's memory rises at most while ``run`` runs."""
+    before = status("VmRSS")
     _RESET.write_text("5")  # the high-water mark starts again from here
     run()
-    return (_status("VmHWM") - before) / MIB
+    return (status("VmHWM") - before) / MIB
 
 
-def _status(field: str) -> int:
-    """Return a field of the process's status, in bytes."""
+def status(field: str) -> int:
+    """Return a field of this process's status, in bytes."""
     line = next(line for line in _STATUS.read_text().splitlines() if line.startswith(field))
     return 1024 * int(line.split()[1])
 
 
 if __name__ == "__main__":
     size, way, batch, samples = sys.argv[1:]
-    sys.stdout.write(json.dumps(_measure(size, way, int(batch), int(samples))))
+    torch.set_num_threads(1)
+    prepared = WAYS[way](Workload(SIZES[size]), int(batch), int(samples))
+    sys.stdout.write(json.dumps(peak_of(prepared)))

@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from tqdm.auto import tqdm
+
 Step = Callable[[], object]
 
 
@@ -55,7 +57,7 @@ class Measured:
 def measure(contenders: Mapping[str, Contender], rounds: int) -> dict[str, Measured]:
     """Time all contenders in turn, ``rounds`` times after one round to warm up."""
     pairs: dict[str, list[tuple[float, float]]] = {name: [] for name in contenders}
-    for _ in range(rounds + 1):
+    for _ in tqdm(range(rounds + 1), "rounds"):
         for name, contender in contenders.items():
             plain = _seconds(contender.plain) / contender.plain_samples
             pairs[name].append((_seconds(contender.run) / contender.samples, plain))

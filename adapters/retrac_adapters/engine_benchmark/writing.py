@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -47,15 +47,15 @@ def write(folder: Path, results: Mapping[str, Any]) -> None:
 
 def page(results: Mapping[str, Any]) -> str:
     """Return the results as Markdown tables."""
-    parts = [_costs(results["cost"])]
-    if results.get("whole job"):
-        parts.append(_whole_jobs(results["whole job"]))
-    if results.get("frameworks"):
-        parts.append(_frameworks(results["frameworks"]))
-    if results.get("projections"):
-        parts.append(_projections(results["projections"]))
-    if results.get("memory"):
-        parts.append(_memory(results["memory"]))
+    sections: dict[str, Callable[[Any], str]] = {
+        "cost": _costs,
+        "whole job": _whole_jobs,
+        "frameworks": _frameworks,
+        "projections": _projections,
+        "memory": _memory,
+        "jobs": _jobs,
+    }
+    parts = [make(results[name]) for name, make in sections.items() if results.get(name)]
     lines = [f"- {name}: {value}" for name, value in results["machine"].items()]
     return "\n\n".join([*parts, "### Machine\n\n" + "\n".join(lines)]) + "\n"
 
@@ -113,6 +113,25 @@ def _memory(rows: Iterable[Mapping[str, Any]]) -> str:
     cells = [[r["way"], str(r["batch"]), str(r["samples"]), f"{r['mib']:.0f}"] for r in rows]
     header = ["", "batch", "samples in all", "MiB"]
     title = "### Peak memory above network, data and query matrix, 6.5 M parameters"
+    return f"{title}\n\n" + _table(header, cells)
+
+
+def _jobs(rows: Iterable[Mapping[str, Any]]) -> str:
+    cells = [
+        [
+            str(r["queries"]),
+            str(r["train"]),
+            r["max_memory"] or "",
+            "file" if r["in_file"] else "memory",
+            f"{r['at once']} / {r['batch']}",
+            f"{r['mib']:.0f}",
+            f"{r['law']:.0f}",
+        ]
+        for r in rows
+    ]
+    header = ["queries", "training samples", "`max_memory`", "queries' gradients in"]
+    header += ["queries at once / batch", "measured, MiB", "by the law, MiB"]
+    title = "### Peak memory of a whole job above network and data, 6.5 M parameters"
     return f"{title}\n\n" + _table(header, cells)
 
 
