@@ -214,6 +214,7 @@ def attribute_together(
     values = first.zeros(len(attributors), *sizes)
     norms = first.zeros(len(first.checkpoints), sizes[1])
     rescalings = [attributor.method.rescale for attributor in attributors]
+    fallbacks: dict[str, str] = {}
     plan = plan_for(first, sources[0], sizes[0], len(attributors))
     with first.bar(plan.samples(sizes[1], sizes[0])) as bar:
         for k, at in enumerate(first.passes(bar, plan.batch_size)):
@@ -230,8 +231,9 @@ def attribute_together(
                     scaled = first.checkpoints[k].step_size * part * rescale(norms[k])
                     total[start:stop] += scaled
                 start = stop
+            fallbacks |= at.engine.fallbacks()
     return [
-        Scores(total, norms, _about(attributor))
+        Scores(total, norms, _about(attributor) | {"fallbacks": fallbacks})
         for total, attributor in zip(values, attributors, strict=True)
     ]
 

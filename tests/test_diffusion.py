@@ -5,6 +5,7 @@ from torch import nn
 import retrac_plugin as retrac
 from retrac_plugin.diffusion import check_deterministic
 from retrac_plugin.errors import InputError
+from retrac_plugin.gradients.vmapped import VmapEngine
 from tests.small import SmallDenoiser, small_case
 from tests.textbook import loss_function
 
@@ -80,6 +81,15 @@ def test_scores_say_how_many_parameters_were_attributed():
     about = chosen.attribute(case.train, case.queries).about
     whole = sum(p.numel() for p in case.network.parameters())
     assert (about["attributed_parameters"], about["of_parameters"]) == (8, whole)
+
+
+def test_scores_say_which_parameters_had_no_layer_rule():
+    case = small_case()
+    streamed = retrac.DiffusionTracIn(case.model, case.checkpoints)
+    by_vmap = retrac.DiffusionTracIn(case.model, case.checkpoints, engine=VmapEngine)
+    found = [a.attribute(case.train, case.queries).about["fallbacks"] for a in (streamed, by_vmap)]
+    assert found[0] == {}
+    assert found[1].keys() == set(case.model.attributed_names())
 
 
 def test_a_prediction_of_another_shape_is_refused():

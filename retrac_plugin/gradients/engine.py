@@ -80,6 +80,12 @@ class GradientEngine(Protocol):
             vectors: ``[vector, width]``, or ``[0, width]`` for the norms alone.
         """
 
+    def fallbacks(self) -> dict[str, str]:
+        """Return the parameters for which there was no layer rule, with the reason, by name.
+
+        Known once a batch has passed.
+        """
+
 
 class EngineFactory(Protocol):
     """Makes an engine for one checkpoint's parameters."""

@@ -95,10 +95,7 @@ class StreamedEngine:
             yield Features(losses, consumer.features, consumer.norms())
 
     def fallbacks(self) -> dict[str, str]:
-        """Return the parameters whose gradients take ``vmap(grad)``, with the reason, by name.
-
-        Known after the first batch; all others have layer rules.
-        """
+        """See ``GradientEngine.fallbacks``; these parameters take ``vmap(grad)``."""
         return dict(self._streamer.fallbacks)
 
     def _stream(self, batch: Batch, draws: int, consumer: Consumer, rows: slice) -> Tensor:

@@ -70,6 +70,10 @@ class VmapEngine:
             ]
             yield Products(*(torch.cat(column) for column in zip(*parts, strict=True)))
 
+    def fallbacks(self) -> dict[str, str]:
+        """See ``GradientEngine.fallbacks``; here there are no rules at all."""
+        return dict.fromkeys(self.parameters, "this engine has no rules")
+
     def chunks(self, batch: Batch, draws: int) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
         """Yield losses ``[row, draw]`` and gradients by name, ``[row, *shape]``, some rows a time.
 

@@ -44,6 +44,10 @@ class LossEngine:
             losses, rows = self.gradients(batch, draws)
             yield Products(losses, rows @ vectors.T, rows[:, 0].abs())
 
+    def fallbacks(self) -> dict[str, str]:
+        """See ``GradientEngine.fallbacks``; there is no gradient."""
+        return {}
+
 
 def mean_losses(
     model: DiffusionModel,

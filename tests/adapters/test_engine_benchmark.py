@@ -63,6 +63,6 @@ def test_the_command_adds_to_what_a_folder_holds(tmp_path, monkeypatch, work):
         assert CliRunner().invoke(command.main, options).exit_code == 0
     results = json.loads((tmp_path / "results.json").read_text())
     assert list(results["cost"]) == ["1.0 M", "6.5 M"]
-    page = (tmp_path / "results.md").read_text()
+    page = (tmp_path / "table.md").read_text()
     assert "| train side, 10 queries | **" in page
     assert "### A whole job: 50,000 training samples" in page

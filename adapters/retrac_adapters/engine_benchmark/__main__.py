@@ -55,7 +55,7 @@ def main(parts: tuple[str, ...], sizes: tuple[str, ...], rounds: int, out: Path)
         results["jobs"] = [jobs.measured(job) for job in tqdm(jobs.JOBS, "jobs")]
     results["machine"] = machine()
     write(out, results)
-    click.echo((out / "results.md").read_text())
+    click.echo((out / "table.md").read_text())
 
 
 def _cost(size: str, rounds: int) -> dict[str, Any]:

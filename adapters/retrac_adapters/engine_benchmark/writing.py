@@ -39,10 +39,10 @@ def machine() -> dict[str, Any]:
 
 
 def write(folder: Path, results: Mapping[str, Any]) -> None:
-    """Write ``results.json`` and ``results.md`` into a folder."""
+    """Write ``results.json`` and ``table.md`` into a folder."""
     text = json.dumps(results, indent=2) + "\n"
     write_atomically(folder / "results.json", lambda path: path.write_text(text))
-    write_atomically(folder / "results.md", lambda path: path.write_text(page(results)))
+    write_atomically(folder / "table.md", lambda path: path.write_text(page(results)))
 
 
 def page(results: Mapping[str, Any]) -> str:
