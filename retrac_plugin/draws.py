@@ -8,7 +8,7 @@ of a sample are averaged into its one gradient.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass, replace
 from typing import NamedTuple, Protocol
 
 import torch
@@ -27,6 +27,9 @@ class Draw(NamedTuple):
     """``[sample, T]``, int64."""
     noise: Tensor
     """``[sample, T, S, *sample shape]``."""
+    samples: Tensor | None = None
+    """``[sample, T, *sample shape]``: the samples as they were at these draws, flipped or drawn by
+    an autoencoder, where that was recorded; None for those of the dataset."""
 
 
 class Request(NamedTuple):
@@ -129,6 +132,9 @@ class Uniform:
 class Recorded:
     """The timestep and noise with which a sample was really trained, last before the checkpoint.
 
+    Where training's samples were kept, they are taken in the place of the dataset's, which may have
+    been augmented or encoded otherwise.
+
     Attributes:
         trace: What training recorded.
     """
@@ -148,7 +154,9 @@ class Recorded:
         self.trace.check_dataset(request.dataset_size, request.ids, request.keys)
         visits = self.trace.last_visits(request.ids, request.step)
         noise = self.trace.noise(visits, request.shape)
-        return Draw(self.trace.timesteps[visits][:, None], noise[:, None, None])
+        kept = self.trace.keeps_samples
+        samples = self.trace.samples(visits, request.shape)[:, None] if kept else None
+        return Draw(self.trace.timesteps[visits][:, None], noise[:, None, None], samples)
 
 
 @dataclass(frozen=True, eq=False)
@@ -216,6 +224,22 @@ class Given:
             )
 
 
+def with_other_draws(draws: Draws, number: int) -> Draws:
+    """Return the same rule with other numbers drawn; ``draws`` itself where nothing is drawn.
+
+    Args:
+        draws: The rule.
+        number: Which numbers; 0 for those of ``draws``.
+    """
+    if not number:
+        return draws
+    if isinstance(draws, Recorded) and draws.trace.noise_is_new:
+        return Recorded(replace(draws.trace, seed=draws.trace.seed + number * _APART))
+    if not is_dataclass(draws) or not hasattr(draws, "seed"):
+        return draws
+    return replace(draws, seed=draws.seed + number * _APART)
+
+
 def draw_within(draws: Draws, request: Request) -> Draw:
     """Return what ``draws`` draws for ``request``, its timesteps checked against the schedule.
 
@@ -234,6 +258,9 @@ def draw_within(draws: Draws, request: Request) -> Draw:
 
 _SIDES = {"train": 1, "query": 2}
 _OFFSET = 1
+
+_APART = 2**32
+"""Between the seeds of repeated draws, so that they are not those of the next seed by hand."""
 
 
 def _noise(request: Request, timesteps: Tensor, draws: int, seed: int) -> Tensor:

@@ -242,8 +242,11 @@ class CheckpointPass:
                 "that the model was trained on, such as images / 127.5 - 1"
             )
         which = (rows // timesteps_each).repeat_interleave(noise_each)
+        samples = block.samples[which]
+        if draw.samples is not None:
+            samples = draw.samples.flatten(0, 1)[rows].repeat_interleave(noise_each, dim=0)
         return self.model.diffuse(
-            self._move(block.samples[which]),
+            self._move(samples),
             self._move(draw.timesteps.flatten()[rows].repeat_interleave(noise_each)),
             self._move(draw.noise.flatten(0, 1)[rows].flatten(0, 1)),
             {name: self._select(value, which) for name, value in block.conditions.items()},

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+import torch
 
 from retrac_plugin.checkpoints import Checkpoint
 from retrac_plugin.diffusion import DiffusionModel
-from retrac_plugin.draws import Draws, Recorded, Uniform
+from retrac_plugin.draws import Draws, Recorded, Uniform, with_other_draws
 from retrac_plugin.errors import CheckpointError
 from retrac_plugin.findings import (
     CONTRADICTION,
@@ -18,7 +20,11 @@ from retrac_plugin.findings import (
     Finding,
     of_kind,
 )
+from retrac_plugin.image_files import ExampleReader, FileExamples, PlainFiles
 from retrac_plugin.trace import Trace, is_recorded, read_trace
+
+CACHE = "retrac-cache"
+"""Folder for what is encoded once."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +37,7 @@ class Run:
         trace: What training recorded, or None.
         findings: What is known and what is not, and what that means for the scores.
         recorded: Draws that training kept in another way than a trace, or None.
+        reader: How its images become examples.
     """
 
     model: DiffusionModel
@@ -38,6 +45,7 @@ class Run:
     trace: Trace | None = None
     findings: Sequence[Finding] = ()
     recorded: Draws | None = None
+    reader: ExampleReader = field(default_factory=PlainFiles)
 
     @property
     def train_draws(self) -> Draws:
@@ -46,16 +54,69 @@ class Run:
             return self.recorded
         return Uniform(1) if self.trace is None else Recorded(self.trace)
 
+    def train_examples(
+        self,
+        path: str | Path | None = None,
+        *,
+        cache: str | Path = CACHE,
+        device: str | torch.device | None = None,
+    ) -> FileExamples:
+        """Read the training set: of a latent model, latents with what captions became.
+
+        Args:
+            path: A folder of images, with captions where the model is told some, or a file of
+                tensors; default: the folder that the script's arguments name.
+            cache: Folder for what is encoded, once; examples are encoded when they are asked for,
+                or all of them by ``prepare()``.
+            device: Where to encode; default: where the network is.
+
+        Raises:
+            InputError: If the images, or their captions, cannot be found or read.
+        """
+        folder = None if path is None else Path(path)
+        return self.reader.train(folder, Path(cache), self._device(device))
+
+    def query_examples(
+        self,
+        path: str | Path,
+        prompt: str | None = None,
+        *,
+        cache: str | Path = CACHE,
+        device: str | torch.device | None = None,
+    ) -> FileExamples:
+        """Read pictures to explain.
+
+        Args:
+            path: An image, a folder of images, or a file of tensors: images, or latents.
+            prompt: What all of them were generated from; a folder may have captions instead.
+            cache: As of ``train_examples``.
+            device: Likewise.
+
+        Raises:
+            InputError: If they cannot be read, or the model is told captions and there are none.
+        """
+        return self.reader.queries(Path(path), prompt, Path(cache), self._device(device))
+
+    def _device(self, device: str | torch.device | None) -> torch.device:
+        own = next(self.model.network.parameters()).device
+        return own if device is None else torch.device(device)
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether timesteps or noise of training are drawn anew, since they were not recorded."""
+        draws = self.train_draws
+        return with_other_draws(draws, 1) is not draws
+
     @property
     def description(self) -> str:
         """What was found, and what was not recorded, in a few lines."""
         schedule = self.model.schedule
         steps = ", ".join(str(checkpoint.step) for checkpoint in self.checkpoints)
-        recorded = (
-            "not recorded, so drawn anew as training would"
-            if isinstance(self.train_draws, Uniform)
-            else "recorded, and replayed"
-        )
+        recorded = "recorded, and replayed"
+        if isinstance(self.train_draws, Uniform):
+            recorded = "not recorded, so drawn anew as training would"
+        elif self.trace is not None and self.trace.noise_is_new:
+            recorded = "the timesteps recorded and replayed, the noise drawn anew"
         told = of_kind(self.findings, NOT_RECORDED, NOT_MODELLED, CONTRADICTION)
         return "\n".join(
             [
@@ -138,15 +199,39 @@ def step_sizes_of_rates(
     ]
 
 
-def describe_trace(trace: Trace | None) -> Finding:
+def describe_trace(trace: Trace | None) -> list[Finding]:
     """Return what a trace, or its absence, means."""
     if trace is None:
-        return Finding(
-            NOT_RECORDED,
-            "timesteps and noise",
-            "drawn anew as training would, so scores depend on the draw: average several seeds, or "
-            "record the next training",
+        text = "drawn anew as training would, so scores depend on the draw"
+        return [Finding(NOT_RECORDED, "timesteps and noise", f"{text}: record the next training")]
+    visits = f"{len(trace.ids)} visits of {trace.num_samples} samples"
+    missing = [*_new_noise(trace), *_other_samples(trace)]
+    replayed = "timesteps replayed" if trace.noise_is_new else "timesteps and noise replayed"
+    how = replayed if missing else "replayed exactly"
+    return [Finding(FOUND, "trace", f"{visits}, {how}"), *missing]
+
+
+def _new_noise(trace: Trace) -> list[Finding]:
+    if not trace.noise_is_new:
+        return []
+    text = "drawn anew: the timesteps alone were kept. `retrac record --keep noise` keeps it"
+    return [Finding(NOT_RECORDED, "noise", text)]
+
+
+def _other_samples(trace: Trace) -> list[Finding]:
+    """Return whether the dataset's samples stand for others that training saw."""
+    if trace.keeps_samples:
+        return []
+    if trace.samples_change:
+        text = (
+            "they differed from visit to visit, augmented or drawn by an autoencoder, and the "
+            "dataset's stand for them. `retrac record --keep samples` keeps them"
         )
-    visits, samples = len(trace.ids), trace.num_samples
-    replayed = "timesteps replayed, noise drawn anew" if trace.noise_is_new else "replayed exactly"
-    return Finding(FOUND, "trace", f"{visits} visits of {samples} samples, {replayed}")
+    elif trace.num_seen_once:
+        text = (
+            f"{trace.num_seen_once} of {trace.num_samples} were seen once, so whether they differ "
+            "from visit to visit is not known; the dataset's are taken"
+        )
+    else:
+        return []
+    return [Finding(NOT_RECORDED, "samples", text)]

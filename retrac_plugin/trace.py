@@ -76,6 +76,21 @@ class Trace:
         """Whether the noise is not training's own: the timesteps alone were recorded."""
         return self.noise_origin == "anew"
 
+    @property
+    def keeps_samples(self) -> bool:
+        """Whether the samples were kept as training saw them."""
+        return "samples" in self.kept
+
+    @property
+    def samples_change(self) -> bool:
+        """Whether samples were seen to differ from visit to visit."""
+        return bool((self.keys == CHANGING).any())
+
+    @property
+    def num_seen_once(self) -> int:
+        """How many samples may have differed from visit to visit, since they were seen once."""
+        return int((self.keys == UNKNOWN).sum())
+
     @cached_property
     def num_steps(self) -> int:
         """Training steps that were recorded."""
@@ -98,7 +113,7 @@ class Trace:
         Raises:
             TraceError: If they were not kept.
         """
-        if "samples" not in self.kept:
+        if not self.keeps_samples:
             raise TraceError(
                 "the samples were not kept: record with `retrac record --keep samples`"
             )

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import retrac_plugin
 from retrac_adapters.arguments import Arguments, read_arguments
+from retrac_adapters.latent_layout import find_reader
 from retrac_adapters.layout import Layout, find_base
 from retrac_adapters.lora import find_part, read_as_adapter
 from retrac_adapters.networks import build_network, build_scheduler
@@ -26,6 +27,7 @@ from retrac_plugin.run import (
     find_trace,
     step_sizes_of_trace,
 )
+from retrac_plugin.trace import Trace
 from retrac_plugin.weight_files import read_weights
 
 
@@ -43,8 +45,10 @@ def read_run(request: RunRequest, layout: Layout) -> Run:
     folders = checkpoint_folders(request.directory)
     files = weight_files(layout, folders, request.weights)
     arguments = read_arguments(request.directory, request.arguments)
-    model, findings = _read_model(request, layout, arguments)
+    base = _find_base(request, arguments)
     trace = find_trace(folders)
+    model, findings = _read_model(request, layout, base, arguments, trace)
+    reader, of_images = find_reader(request.directory, base, model.network, arguments, trace)
     if trace is None:
         step_sizes, of_steps = read_step_sizes(folders, arguments)
     else:
@@ -60,20 +64,24 @@ def read_run(request: RunRequest, layout: Layout) -> Run:
         )
     ]
     findings += describe_series(layout, folders, request.weights, arguments)
-    findings += [*of_steps, describe_trace(trace), *of_optimizer]
-    return Run(model, checkpoints, trace, findings)
+    findings += [*of_steps, *describe_trace(trace), *of_optimizer]
+    return Run(model, checkpoints, trace, [*findings, *of_images], reader=reader)
 
 
 def _read_model(
-    request: RunRequest, layout: Layout, arguments: Arguments
+    request: RunRequest,
+    layout: Layout,
+    base: Path | None,
+    arguments: Arguments,
+    trace: Trace | None,
 ) -> tuple[DiffusionModel, list[Finding]]:
     """Return the model, the request's own where it brings one, and what was found of it."""
     if request.model is not None:
         return request.model, list(arguments.findings)
-    base = _find_base(request, arguments)
     network, of_network = build_network(layout, base, arguments)
     scheduler = build_scheduler(layout, base)
-    objective = read_objective(scheduler, network, arguments)
+    replayed = trace is not None and trace.keeps_samples
+    objective = read_objective(scheduler, network, arguments, replayed)
     model = retrac_plugin.wrap(network, objective.scheduler, request.loss, **objective.options)
     return model, [*arguments.findings, *of_network, *objective.findings]
 

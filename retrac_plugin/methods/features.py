@@ -43,9 +43,12 @@ class EachAlone:
 
     def draw(self, request: Request) -> Draw:
         """See ``Draws.draw``."""
-        timesteps, noise = self.draws.draw(request)
+        timesteps, noise, samples = self.draws.draw(request)
+        each = noise.shape[2]
         return Draw(
-            timesteps.repeat_interleave(noise.shape[2], dim=1), noise.flatten(1, 2).unsqueeze(2)
+            timesteps.repeat_interleave(each, dim=1),
+            noise.flatten(1, 2).unsqueeze(2),
+            None if samples is None else samples.repeat_interleave(each, dim=1),
         )
 
 

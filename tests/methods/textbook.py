@@ -46,7 +46,7 @@ def features(case, draws, k, output="loss", rescale=unchanged, per_draw=False):
 
 def _feature(case, draws, k, side, i, x, output, rescale, per_draw):
     request = Request([i], [content_key(x)], x.shape, side, 0, k, case.checkpoints[k].step, 100)
-    timesteps, noise = draws.draw(request)
+    timesteps, noise, _ = draws.draw(request)
     parts = []
     for t, noises in zip(timesteps[0], noise[0].double(), strict=True):
         own = [gradient(output_of(case, output, x, t, eps), case.network) for eps in noises]
