@@ -66,7 +66,8 @@ def mean_of(scores: Sequence[Scores]) -> Scores:
 
 def standard_error(values: Tensor) -> Tensor:
     """Return the standard error of the mean of ``values [repeat, ...]`` over the repeats."""
-    return values.std(0) / float(values.shape[0]) ** 0.5
+    errors: Tensor = values.std(0) / values.shape[0] ** 0.5
+    return errors
 
 
 def _drawing(
