@@ -13,8 +13,9 @@ from dataclasses import dataclass
 
 from retrac_plugin.attributors import DiffusionAttributor
 from retrac_plugin.errors import InputError
-from retrac_plugin.examples import Examples
+from retrac_plugin.examples import Examples, ExampleSource
 from retrac_plugin.image_files import FileExamples
+from retrac_plugin.planning import plan_for
 from retrac_plugin.probe import Probe
 
 SCORE_BYTES = 4
@@ -35,7 +36,8 @@ class Estimate:
         training: Seconds for those of the training set, and their products with the queries.
         memory: Bytes of the whole process at its peak, on the CPU.
         device_memory: Bytes on a GPU at the peak, 0 without one.
-        query_bytes: Bytes of the queries' gradients alone, part of either.
+        query_bytes: Bytes of the gradients of a block of queries, part of either unless in a file.
+        blocks: In how many blocks queries are taken, each with a pass over the training set.
         scores: Bytes of the files of scores.
         cache: Bytes that encoding adds to the cache.
     """
@@ -47,6 +49,7 @@ class Estimate:
     memory: int
     device_memory: int
     query_bytes: int
+    blocks: int
     scores: int
     cache: int
 
@@ -77,21 +80,25 @@ def estimate(
             f"{', '.join(others) or len(attributors)} and {num_queries}"
         )
     encoding, cache = _encoding(train)
-    probe = Probe(attributors[0], train, num_queries, len(attributors))
-    num_checkpoints, num_train = len(attributors[0].checkpoints), probe.num_train
-    times = repeats * num_checkpoints
+    first, source = attributors[0], ExampleSource(train, "train")
+    plan = plan_for(first, source, num_queries, len(attributors))
+    probe = Probe(first, train, plan, len(attributors))
+    num_checkpoints, num_train = len(first.checkpoints), len(source)
+    times, blocks = repeats * num_checkpoints, -(-num_queries // plan.queries_at_once)
     of_errors = 2 if repeats > 1 else 0  # of scores and of ranks
     values = (1 + of_errors) * num_queries * num_train + num_checkpoints * num_train
-    held = probe.query_bytes + _IN_MEMORY * len(attributors) * num_queries * num_train * SCORE_BYTES
+    held = _IN_MEMORY * len(attributors) * num_queries * num_train * SCORE_BYTES
+    held += 0 if first.query_store else probe.query_bytes
     on_gpu = probe.device.type == "cuda"
     return Estimate(
         encoding=encoding,
         loading=times * probe.loading,
         queries=times * num_queries * probe.per_query,
-        training=times * num_train * probe.per_sample,
+        training=times * blocks * num_train * probe.per_sample,
         memory=probe.memory + (0 if on_gpu else held),
         device_memory=probe.device_memory + held if on_gpu else 0,
         query_bytes=probe.query_bytes,
+        blocks=blocks,
         scores=len(attributors) * (values * SCORE_BYTES + HEADER_BYTES),
         cache=cache,
     )

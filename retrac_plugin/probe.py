@@ -12,6 +12,7 @@ from torch.utils.data import Subset
 
 from retrac_plugin.attributors import DiffusionAttributor
 from retrac_plugin.benchmarks.memory import PeakMemory
+from retrac_plugin.budget import Plan
 from retrac_plugin.examples import Examples, ExampleSource
 from retrac_plugin.passes import CheckpointPass
 
@@ -28,24 +29,25 @@ class Probe:
     Args:
         attributor: The method.
         train: The training set.
-        num_queries: How many queries there will be.
+        plan: How the job is cut.
         methods: How many methods share the gradients, with a matrix of them each.
 
     Attributes:
         loading: Seconds to load a checkpoint, and to check its first gradients.
         per_query: Seconds per query.
-        per_sample: Seconds per training sample, with its products with all queries.
+        per_sample: Seconds per training sample, with its products with a block of queries.
         memory: Bytes of the process, without the queries' gradients.
         device_memory: Bytes on the GPU, likewise.
-        query_bytes: Bytes of the queries' gradients.
+        query_bytes: Bytes of the gradients of a block of queries.
     """
 
     def __init__(
-        self, attributor: DiffusionAttributor, train: Examples, num_queries: int, methods: int
+        self, attributor: DiffusionAttributor, train: Examples, plan: Plan, methods: int
     ) -> None:
-        self.attributor, self.train = attributor, train
+        self.attributor, self.train, self.batch_size = attributor, train, plan.batch_size
         self.device = attributor.device
         self.num_train = len(ExampleSource(train, "train"))
+        num_queries = plan.queries_at_once
         vectors = methods * num_queries
         with PeakMemory() as first:
             warm, _ = self._load()
@@ -64,7 +66,7 @@ class Probe:
 
     def _load(self) -> tuple[CheckpointPass, float]:
         start = time.perf_counter()
-        at = next(self.attributor.passes(_NoBar()))
+        at = next(self.attributor.passes(_NoBar(), self.batch_size))
         self._wait()
         return at, time.perf_counter() - start
 
@@ -72,7 +74,7 @@ class Probe:
         """Return the seconds per query, and how many more the first ones took."""
         draws, rescale = self.attributor.query_draws, [self.attributor.method.rescale]
         timesteps_each, noise_each = draws.per_sample()
-        whole = max(1, self.attributor.batch_size // (timesteps_each * noise_each))
+        whole = max(1, self.batch_size // (timesteps_each * noise_each))
         source, count = self._first(min(whole, num_queries), "queries")
         taken, first = self._seconds(lambda: at.query_gradients(source, draws, rescale))
         return taken / count, max(0.0, first - taken)
@@ -81,7 +83,7 @@ class Probe:
         """Return the seconds per sample, and the bytes of the stand-ins for query gradients."""
         draws = self.attributor.train_draws
         timesteps_each, noise_each = draws.per_sample()
-        whole = max(1, self.attributor.batch_size // (timesteps_each * noise_each))
+        whole = max(1, self.batch_size // (timesteps_each * noise_each))
         source, count = self._first(whole, "train")
         each = at.engine.width * at.dtype.itemsize
         some = max(1, min(vectors, PROBE_BYTES // each))

@@ -12,6 +12,7 @@ from retrac_plugin import (
     Uniform,
     attribute_repeatedly,
 )
+from retrac_plugin.budget import SCRATCH
 from retrac_plugin.errors import InputError
 from retrac_plugin.estimate import HEADER_BYTES, Estimate, estimate
 from retrac_plugin.image_files import FileExamples
@@ -22,11 +23,9 @@ CASE = small_case(train=7, queries=3, checkpoints=2)
 WIDTH = sum(parameter.numel() for parameter in CASE.network.parameters())
 
 
-def attributors(*classes):
-    return [
-        each(CASE.model, CASE.checkpoints, train_draws=Uniform(1), query_draws=Strided(2))
-        for each in classes
-    ]
+def attributors(*classes, **more):
+    options = {"train_draws": Uniform(1), "query_draws": Strided(2), **more}
+    return [each(CASE.model, CASE.checkpoints, **options) for each in classes]
 
 
 def test_bytes_are_counted():
@@ -52,6 +51,16 @@ def test_time_grows_with_checkpoints_queries_samples_and_repeats(monkeypatch):
     assert cost.seconds == cost.loading + cost.queries + cost.training
 
 
+def test_less_memory_takes_more_passes():
+    whole = estimate(attributors(DiffusionReTrac), CASE.train, num_queries=1000)
+    limit = SCRATCH + 100 * WIDTH * 8
+    cut = estimate(attributors(DiffusionReTrac, max_memory=limit), CASE.train, num_queries=1000)
+    assert whole.blocks == 1 and whole.query_bytes == 1000 * WIDTH * 8
+    assert cut.blocks > 10
+    assert cut.query_bytes < limit - SCRATCH
+    assert cut.query_bytes == -(-1000 // cut.blocks) * WIDTH * 8
+
+
 @pytest.mark.parametrize("repeats", [1, 2])
 def test_the_files_of_scores_are_as_large_as_estimated(tmp_path, repeats):
     (attributor,) = attributors(DiffusionReTrac)
@@ -69,11 +78,11 @@ def floats(tensor):
     return None if tensor is None else tensor.float()
 
 
-def constant_probe(probe, attributor, train, num_queries, methods):
+def constant_probe(probe, attributor, train, plan, methods):
     probe.loading, probe.per_query, probe.per_sample = 0.5, 0.25, 0.125
     probe.num_train, probe.device = len(train), attributor.device
     probe.memory, probe.device_memory = 10**9, 0
-    probe.query_bytes = methods * num_queries * WIDTH * 8
+    probe.query_bytes = methods * plan.queries_at_once * WIDTH * 8
 
 
 class HalfEncoded(FileExamples):

@@ -12,6 +12,8 @@ from retrac_plugin.cli.attributors import make_attributors, method, repeating, r
 from retrac_plugin.cli.options import (
     EXISTING,
     computing,
+    fitting,
+    given,
     prepared,
     query_draws,
     read,
@@ -49,6 +51,7 @@ if TYPE_CHECKING:
 @query_draws
 @repeating
 @computing
+@fitting
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
@@ -76,6 +79,8 @@ def attribute(
     repeats: int | None,
     batch_size: int,
     device: str,
+    max_memory: str | None,
+    query_store: Path | None,
     out: Path,
 ) -> None:
     """Say which training images made some pictures what they are.
@@ -105,7 +110,10 @@ def attribute(
     if top > len(examples):
         raise InputError(f"--top {top} is larger than the training set ({len(examples)})")
     draws = (timesteps, noise_draws, seed)
-    attributors = make_attributors(found, methods, draws, batch_size=batch_size, device=device)
+    options = given(
+        batch_size=batch_size, device=device, max_memory=max_memory, query_store=query_store
+    )
+    attributors = make_attributors(found, methods, draws, **options)
     every = _attribute(attributors, examples, pictures, repeats_of(found, repeats))
     for name, scores in zip(methods, every, strict=True):
         path = out / f"{name}.safetensors"

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING
 import click
 
 from retrac_plugin.cli.attributors import make_attributors, method, repeating, repeats_of
-from retrac_plugin.cli.options import computing, query_draws, read, reading, run_and_train
+from retrac_plugin.cli.options import (
+    computing,
+    fitting,
+    given,
+    query_draws,
+    read,
+    reading,
+    run_and_train,
+)
 
 if TYPE_CHECKING:
     from retrac_plugin.estimate import Estimate
@@ -32,6 +40,7 @@ STARTED = time.perf_counter()
 @query_draws
 @repeating
 @computing
+@fitting
 def estimate(
     run: Path,
     train: Path | None,
@@ -50,6 +59,8 @@ def estimate(
     repeats: int | None,
     batch_size: int,
     device: str,
+    max_memory: str | None,
+    query_store: Path | None,
 ) -> None:
     """Say what `retrac attribute` will take with the same options: time, memory and disk.
 
@@ -69,13 +80,16 @@ def estimate(
     )
     examples = found.train_examples(train, cache=cache, device=device)
     draws = (timesteps, noise_draws, seed)
-    attributors = make_attributors(found, methods, draws, batch_size=batch_size, device=device)
+    options = given(
+        batch_size=batch_size, device=device, max_memory=max_memory, query_store=query_store
+    )
+    attributors = make_attributors(found, methods, draws, **options)
     times = repeats_of(found, repeats)
     starting = time.perf_counter() - STARTED
     cost = estimate_cost(attributors, examples, queries, times)
     click.echo(
         f"{len(examples)} training images, {queries} queries, {len(found.checkpoints)} "
-        f"checkpoints, drawn {times} times"
+        f"checkpoints, drawn {times} times, queries in {cost.blocks} blocks"
     )
     _print(cost, starting, cache)
 

@@ -90,6 +90,26 @@ reading = _all_of(
 """``--weights KIND --query-weights KIND --base MODEL --argument NAME=VALUE --optimizer KIND``."""
 
 
+fitting = _all_of(
+    click.option(
+        "--max-memory",
+        help="What to take at most beside network and data, such as 8GB: batches are cut and "
+        "pictures taken in blocks, each of which costs a pass over the training set.",
+    ),
+    click.option(
+        "--query-store",
+        type=click.Path(exists=True, file_okay=False, path_type=Path),
+        help="Folder for the pictures' gradients where they do not fit in memory. CPU only.",
+    ),
+)
+"""``--max-memory SIZE --query-store FOLDER``."""
+
+
+def given(**options: Any) -> dict[str, Any]:
+    """Return the options that were given: not every method knows them all."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
 def read(run: Path, loss: str, arguments: tuple[str, ...], **options: Any) -> Run:
     """Read a run as the options of ``reading`` say."""
     from retrac_plugin import read_run

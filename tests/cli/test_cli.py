@@ -70,6 +70,27 @@ def test_batch_size_changes_no_score(files, tmp_path):
     torch.testing.assert_close(one, many, rtol=1e-4, atol=1e-6)
 
 
+def test_memory_changes_no_score(files, tmp_path):
+    assert attribute(files, out=tmp_path / "a").exit_code == 0
+    store = tmp_path / "store"
+    store.mkdir()
+    options = ("--max-memory", "200MB", "--query-store", store)
+    found = attribute(files, *options, out=tmp_path / "b")
+    assert found.exit_code == 0, found.output
+    for method in ("diffusion-tracin", "diffusion-retrac"):
+        one, other = (Scores.load(tmp_path / d / f"{method}.safetensors") for d in "ab")
+        torch.testing.assert_close(one.values, other.values)
+
+
+@pytest.mark.parametrize(
+    ("memory", "message"), [("1MB", "max_memory: 1,000,000 bytes are too few"), ("much", "'4GB'")]
+)
+def test_memory_that_is_too_little_or_no_size_is_refused(files, tmp_path, memory, message):
+    found = attribute(files, "--max-memory", memory, out=tmp_path)
+    assert found.exit_code == 1
+    assert message in found.output
+
+
 def test_self_influence(files, tmp_path):
     out = tmp_path / "self.safetensors"
     result = call(
