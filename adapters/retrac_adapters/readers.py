@@ -58,7 +58,7 @@ def _pixel_reader(
         side = config.get("sample_size")
     if not isinstance(side, int) or config.get("in_channels") != 3:
         return PlainFiles(), []
-    text = f"framed to {side} x {side} pixels, as the script does"
+    text = f"framed to the {side} x {side} pixels of their centre, resized as the script does"
     cropped = [] if trace is not None and trace.keeps_samples else _random_crop(arguments)
     reader = FramedReader(Framing(side, "bilinear"), arguments)
     return reader, [Finding(FOUND, "images", text), *cropped]
@@ -104,7 +104,7 @@ def _not_replayed(arguments: Arguments) -> list[Finding]:
 
 
 def _random_crop(arguments: Arguments) -> list[Finding]:
-    if arguments.get("center_crop"):
-        return []
+    if arguments.get("center_crop") or "resolution" not in arguments.values:
+        return []  # or nothing is known of what the script was told
     text = "images were cropped at random; the centre is taken, which is the same for squares"
     return [Finding(NOT_MODELLED, "center_crop", text)]

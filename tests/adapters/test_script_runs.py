@@ -49,7 +49,7 @@ def replayed_loss(run, examples, k):
         run.model,
         checkpoint,
         k,
-        lambda losses, values: losses(values, noisy).mean(),
+        lambda losses, values, scales: losses(values, noisy).mean(),
         torch.device("cpu"),
         1,
         lambda done: None,
