@@ -118,8 +118,8 @@ class LatentExamples(FileExamples):
         spread = torch.stack([row[STD] for row in first]).square().mean().sqrt()
         size = torch.stack([row[MEAN] for row in first]).std()
         return (
-            "latents are the means of the autoencoder's posteriors, whose standard deviation is "
-            f"{float(spread / size):.2g} of the latents' own"
+            "latents that are not replayed are the means of the autoencoder's posteriors, whose "
+            f"standard deviation is {float(spread / size):.2g} of the latents' own"
         )
 
     def _latent(self, row: Mapping[str, Tensor]) -> Tensor:

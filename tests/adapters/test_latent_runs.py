@@ -286,7 +286,7 @@ def test_the_command_line_takes_an_image_and_a_prompt(tmp_path, files):
     command += ["--repeats", 1]
     result = CliRunner().invoke(main, list(map(str, command)))
     assert result.exit_code == 0, result.output
-    assert "latents are the means of the autoencoder's posteriors" in result.output
+    assert "are the means of the autoencoder's posteriors" in result.output
     scores = retrac.Scores.load(tmp_path / "scores" / "diffusion-retrac.safetensors")
     best = files["images"][int(scores.proponents(1).indices)].name
     assert f"{files['images'][1].name}: proponents {best} (" in result.output
