@@ -95,8 +95,8 @@ def datainf(book: Book) -> Tensor:
     for k, train in enumerate(every):
         queries, start = book.mean("query", k), 0
         for width in layers.values():
-            layer = slice(start, start + width)
-            own, theirs, start = train[:, layer], queries[:, layer], start + width
+            part = slice(start, start + width)
+            own, theirs, start = train[:, part], queries[:, part], start + width
             identity = damping * torch.eye(own.shape[1]).double()
             inverses = [torch.linalg.inv(torch.outer(g, g) + identity) for g in own]
             scores.append(theirs @ torch.stack(inverses).mean(0) @ own.T)

@@ -1,21 +1,13 @@
-"""Measures one attributor in a process of its own, so that its memory is its own.
-
-``python -m retrac_adapters.attributor_table.measure NAME RUN`` writes one line of JSON.
-"""
+"""Measures one attributor: what it costs, and how far it is from its own definition."""
 
 from __future__ import annotations
 
-import json
-import sys
 import time
-import warnings
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import click
-import torch
 from diffusers import DDPMScheduler
 from torch import Tensor
 
@@ -85,10 +77,3 @@ def _scores(kind: Any, run: SmallRun, settings: Mapping[str, Any] | None = None)
     )
     values: Tensor = attributor.attribute(run.train, run.queries).values.cpu()
     return values
-
-
-if __name__ == "__main__":
-    warnings.simplefilter("ignore")
-    torch.set_num_threads(1)
-    found = measure(sys.argv[1], Path(sys.argv[2]))
-    click.echo(json.dumps(asdict(found)))
