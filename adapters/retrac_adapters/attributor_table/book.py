@@ -60,8 +60,10 @@ class Book:
             "train": drawn(run.train, run.train_draws, "train"),
             "query": drawn(run.queries, run.query_draws, "query"),
             "shared": drawn(run.train, run.query_draws, "train"),
+            "train as query": drawn(run.train, run.query_draws, "query"),
         }
-        """Training samples as trained, queries, training samples at the queries' timesteps."""
+        """Training samples as trained, queries, training samples at the queries' timesteps with
+        noise of their own, and with the noise that they would get as queries."""
         self.gradients = cache(self._gradients)
         self.hessian = cache(self._hessian)
 

@@ -139,11 +139,11 @@ def components(book: Book) -> Tensor:
 
 
 def losses(book: Book) -> Tensor:
-    """The training images' losses at the queries' timesteps."""
+    """The training images' losses, at the draws that they would get as queries."""
     book.load(book.last)
     own = []
     with torch.no_grad():
-        for x, timesteps, noises in book.items("shared"):
+        for x, timesteps, noises in book.items("train as query"):
             pairs = zip(timesteps[book.last], noises[book.last], strict=True)
             own.append(torch.stack([book.output(x, int(t), e) for t, eps in pairs for e in eps]))
     return torch.stack([part.mean() for part in own]).expand(len(book.queries), -1)
