@@ -1,7 +1,7 @@
-"""Examples with their timesteps and noise as data, as dattri's own methods need them.
+"""Examples with their timesteps and noise as data, as the frameworks' own methods need them.
 
-dattri calls a loss as often as it likes, in batches of its own. A loss that draws timestep or noise
-itself would give every call other gradients, and so scores that are mostly chance.
+Captum and dattri call a loss as often as they like, in batches of their own. A loss that drew its
+timestep or noise itself would give every call other gradients, and so scores mostly of chance.
 """
 
 from __future__ import annotations
