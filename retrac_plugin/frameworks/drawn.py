@@ -106,7 +106,14 @@ class DrawnExamples(Dataset[tuple[Tensor, ...]]):
             self.steps[checkpoint],
             *self.model.drawing,
         )
-        return draw_within(self.draws, request)
+        draw = draw_within(self.draws, request)
+        if draw.samples is not None:
+            raise InputError(
+                "the samples were recorded as training saw them, another image at each visit; the "
+                "frameworks' own methods take one image per example. Use our classes, which replay "
+                "them, or draws that were not recorded"
+            )
+        return draw
 
 
 class _Apart(Dataset[tuple[Tensor, ...]]):

@@ -151,7 +151,7 @@ def activations(case, side, i, x, draw):
     """What two layers return for one sample at one of its draws."""
     step = case.checkpoints[-1].step
     request = Request([i], [content_key(x)], x.shape, side, 0, 1, step, 100)
-    timesteps, noise = QUERY_DRAWS.draw(request)
+    timesteps, noise, _ = QUERY_DRAWS.draw(request)
     t, eps = timesteps[0, draw // 2], noise[0, draw // 2, draw % 2].double()
     bar = case.schedule.alphas_cumprod[t].double()
     noisy = (bar.sqrt() * x + (1 - bar).sqrt() * eps)[None]
