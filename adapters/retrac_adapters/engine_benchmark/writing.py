@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from retrac_adapters.engine_benchmark.workload import SIZES
 from retrac_plugin.files import write_atomically
 
 TARGETS = {
@@ -65,9 +66,10 @@ def _costs(costs: Mapping[str, Mapping[str, Any]]) -> str:
     rows = []
     for name in names:
         cells = []
-        for size, target in zip(costs, TARGETS.get(name, (None,) * 3), strict=False):
+        targets = dict(zip(SIZES, TARGETS.get(name, ()), strict=False))
+        for size in costs:
             cell = costs[size].get(name)
-            asked = "" if target is None else f" / {target}"
+            asked = f" / {targets[size]}" if size in targets else ""
             cells.append("-" if cell is None else f"{_ratio(cell)}{asked}")
         rows.append([name, *cells])
     title = (
