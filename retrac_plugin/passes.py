@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,16 +12,17 @@ from torch import Tensor
 from retrac_plugin.budget import saved_bytes
 from retrac_plugin.checkpoints import Checkpoint, load_into
 from retrac_plugin.diffusion import DiffusionModel, NoisyBatch
-from retrac_plugin.draws import Draw, Draws, Request, draw_within
-from retrac_plugin.errors import InputError
+from retrac_plugin.draws import Draws
 from retrac_plugin.examples import Block, ExampleSource, gathered
 from retrac_plugin.gradients.engine import (
     EngineFactory,
+    Features,
     GradientEngine,
     LossFunction,
     Parameters,
     Products,
 )
+from retrac_plugin.noising import Noising
 from retrac_plugin.rescaling import Rescaling
 from retrac_plugin.rows import add_rows, check_finite
 
@@ -31,6 +31,9 @@ Tick = Callable[[int], object]
 
 Zeros = Callable[..., Tensor]
 """Makes zeros of a shape."""
+
+Projecting = Callable[[Iterable[NoisyBatch], int], Iterator[Features]]
+"""``(batches, draws of a row) -> projected rows``, batch by batch and in order."""
 
 GRADIENT_BYTES = 2**28
 """Roughly how much memory whole gradients may take at a time where only a block is needed."""
@@ -66,6 +69,7 @@ class CheckpointPass:
         fixed = load_into(self.model.network, self.checkpoint, self.device)
         self.attributed = {name: fixed.pop(name) for name in self.model.attributed_names()}
         self.dtype = next(iter(self.attributed.values())).dtype
+        self._noising = Noising(self.model, self.checkpoint, self.position, self.device, self.dtype)
         self.losses = partial(self.model.losses, fixed)
         self.engine = self.make_engine(self.losses, self.attributed, self._scales())
 
@@ -118,12 +122,12 @@ class CheckpointPass:
     ) -> None:
         """Add one block's timestep-averaged gradients to ``total [rescaling, query, width]``."""
         timesteps_each, noise_each = draws.per_sample()
-        draw = self._draw(block, source, draws, side)
+        draw = self._noising.draw(block, source, draws, side)
         num_rows = draw.timesteps.numel()
         at_once = max(1, min(self.batch_size // noise_each, self._gradients_at_once()))
         for start in range(0, num_rows, at_once):
             rows = torch.arange(start, min(start + at_once, num_rows))
-            batch = self._diffuse(block, draw, rows)
+            batch = self._noising.diffuse(block, draw, rows)
             losses, gradients = self._engine_of(side).gradients(batch, noise_each)
             norms = torch.linalg.vector_norm(gradients, dim=1)
             query = rows // timesteps_each
@@ -148,7 +152,7 @@ class CheckpointPass:
 
         def batches() -> Iterator[NoisyBatch]:
             for block in source.blocks(self._block_size(draws)):
-                batch = self._train_batch(block, source, draws)
+                batch = self._noising.whole(block, source, draws)
                 seen.append(batch.timesteps)
                 yield batch
 
@@ -167,12 +171,40 @@ class CheckpointPass:
         """Yield, block by block, the whole train gradients ``[train, width]`` and their norms."""
         timesteps_each, noise_each = draws.per_sample()
         for block in source.blocks(min(self._block_size(draws), self._gradients_at_once())):
-            batch = self._train_batch(block, source, draws)
+            batch = self._noising.whole(block, source, draws)
             losses, gradients = self.engine.gradients(batch, timesteps_each * noise_each)
             norms = torch.linalg.vector_norm(gradients, dim=1)
             self._check("train", losses, norms, block.ids, batch.timesteps)
             yield gradients, norms
             self.tick(len(block.ids))
+
+    def features(
+        self, source: ExampleSource, draws: Draws, side: str, draws_each: int, project: Projecting
+    ) -> Iterator[Features]:
+        """Yield, block by block, projected gradients of rows of so many draws each.
+
+        Args:
+            source: The samples; all draws of one share a network pass.
+            draws: Their timesteps and noise.
+            side: Whose draws they are, ``"train"`` or ``"query"``.
+            draws_each: How many draws, side by side in time and noise, are averaged into a row.
+            project: What projects; the engine's ``features`` with its projection.
+        """
+        seen: list[tuple[list[int], Tensor]] = []
+
+        def batches() -> Iterator[NoisyBatch]:
+            for block in source.blocks(self._block_size(draws)):
+                batch = self._noising.whole(block, source, draws, side)
+                seen.append((block.ids, batch.timesteps))
+                yield batch
+
+        for features in project(batches(), draws_each):
+            ids, timesteps = seen.pop(0)
+            rows_each = len(features.norms) // len(ids)
+            of_rows = [i for i in ids for _ in range(rows_each)]
+            self._check(side, features.losses, features.norms, of_rows, timesteps)
+            yield features
+            self.tick(len(ids))
 
     def own_products(
         self, source: ExampleSource, train_draws: Draws, query_draws: Draws, rescale: Rescaling
@@ -184,7 +216,7 @@ class CheckpointPass:
         for block in source.blocks(size):
             queries = self._zeros(1, len(block.ids), self.engine.width)
             self.add_query_gradients(queries, block, source, query_draws, [rescale])
-            batch = self._train_batch(block, source, train_draws)
+            batch = self._noising.whole(block, source, train_draws)
             per_sample = batch.timesteps.shape[0] // len(block.ids)
             for products in self.engine.products([batch], per_sample, queries[0]):
                 self._check("train", products.losses, products.norms, block.ids, batch.timesteps)
@@ -201,7 +233,7 @@ class CheckpointPass:
 
     def sample_bytes(self, source: ExampleSource, draws: Draws) -> int:
         """Return the bytes of activations that one sample takes, see ``budget.saved_bytes``."""
-        batch = self._train_batch(next(source.blocks(1)), source, draws)
+        batch = self._noising.whole(next(source.blocks(1)), source, draws)
         return saved_bytes(self.losses, self.attributed, batch) // len(batch.timesteps)
 
     def _zeros(self, *shape: int) -> Tensor:
@@ -222,52 +254,6 @@ class CheckpointPass:
     def _block_size(self, draws: Draws) -> int:
         timesteps_each, noise_each = draws.per_sample()
         return max(1, self.batch_size // (timesteps_each * noise_each))
-
-    def _train_batch(self, block: Block, source: ExampleSource, draws: Draws) -> NoisyBatch:
-        draw = self._draw(block, source, draws, "train")
-        return self._diffuse(block, draw, torch.arange(draw.timesteps.numel()))
-
-    def _draw(self, block: Block, source: ExampleSource, draws: Draws, side: str) -> Draw:
-        step = self.position if self.checkpoint.step is None else self.checkpoint.step
-        request = Request(
-            block.ids,
-            block.keys,
-            block.samples.shape[1:],
-            side,
-            source.dataset_size,
-            self.position,
-            step,
-            *self.model.drawing,
-        )
-        return draw_within(draws, request)
-
-    def _diffuse(self, block: Block, draw: Draw, rows: Tensor) -> NoisyBatch:
-        """Return the noisy samples of some (sample, timestep) rows, a row's draws side by side."""
-        timesteps_each, noise_each = draw.noise.shape[1:3]
-        if not block.samples.is_floating_point():
-            raise InputError(
-                f"samples are {block.samples.dtype}, expected floating-point numbers in the range "
-                "that the model was trained on, such as images / 127.5 - 1"
-            )
-        which = (rows // timesteps_each).repeat_interleave(noise_each)
-        samples = block.samples[which]
-        if draw.samples is not None:
-            samples = draw.samples.flatten(0, 1)[rows].repeat_interleave(noise_each, dim=0)
-        return self.model.diffuse(
-            self._move(samples),
-            self._move(draw.timesteps.flatten()[rows].repeat_interleave(noise_each)),
-            self._move(draw.noise.flatten(0, 1)[rows].flatten(0, 1)),
-            {name: self._select(value, which) for name, value in block.conditions.items()},
-        )
-
-    def _select(self, value: Any, which: Tensor) -> Any:
-        if isinstance(value, dict):
-            return {name: self._select(part, which) for name, part in value.items()}
-        return self._move(value[which])
-
-    def _move(self, tensor: Tensor) -> Tensor:
-        floating = tensor.is_floating_point()
-        return tensor.to(self.device, self.dtype if floating else None)
 
     def _check(
         self, side: str, losses: Tensor, norms: Tensor, ids: Sequence[int], timesteps: Tensor

@@ -54,8 +54,14 @@ def retrac_register_tasks() -> Iterable[TaskEntry]:
         needs=("diffusers", "sklearn"),
     )
     yield TaskEntry(
+        "cifar2",
+        "1,024 of D-TRAK's automobiles and horses at 8x8; bring the data with --data",
+        _load_cifar2,
+        needs=("diffusers", "sklearn"),
+    )
+    yield TaskEntry(
         "cifar-mnist",
-        "a quarter of the paper's airplanes and zeros at 16x16; bring the data with --data",
+        "the paper's 5,000 airplanes and 200 zeros at 16x16; bring the data with --data",
         lambda: _load_cifar_mnist("REDUCED"),
         needs=("diffusers",),
     )
@@ -84,6 +90,12 @@ def _load_digits() -> Any:
     with requires("the digits task", "demo"):
         from retrac_adapters.digits.task import DIGITS
     return DIGITS
+
+
+def _load_cifar2() -> Any:
+    with requires("the CIFAR-2 task", "demo"):
+        from retrac_adapters.cifar2.task import CIFAR2
+    return CIFAR2
 
 
 def _load_cifar_mnist(size: str) -> Any:

@@ -1,5 +1,5 @@
 """Every method, every metric, with the cost beside it."""
 
-from retrac_plugin.benchmarks.task import Queries, Task, TaskSource
+from retrac_plugin.benchmarks.task import After, Queries, Task, TaskSource
 
-__all__ = ["Queries", "Task", "TaskSource"]
+__all__ = ["After", "Queries", "Task", "TaskSource"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,10 +12,11 @@ from retrac_plugin.errors import MissingDependencyError
 from retrac_plugin.examples import Examples
 from retrac_plugin.extras import missing
 from retrac_plugin.methods import attributor as on_features
+from retrac_plugin.methods.baselines import Baseline
 from retrac_plugin.scores import Scores
 
-Together = Callable[[Sequence[Any], Examples, Examples], list[Scores]]
-"""Scores several attributors that share what is expensive."""
+Together = Callable[[Sequence[Any], Examples, Examples], Iterable[Scores]]
+"""Scores several attributors that share what is expensive, one after the other."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +38,7 @@ class Candidate:
         """What scores it with others of its kind, None if it scores alone."""
         kinds: tuple[tuple[type[Any], Together], ...] = (
             (attributors.DiffusionAttributor, attributors.attribute_together),
-            (on_features.FeatureAttributor, on_features.attribute_together),
+            (on_features.FeatureAttributor, on_features.attribute_in_turn),
         )
         return next((call for kind, call in kinds if isinstance(self.attributor, kind)), None)
 
@@ -64,11 +65,14 @@ def candidates(task: Task, method: str, choose: bool) -> list[Candidate]:
 
 
 def _build(kind: Any, task: Task, options: Mapping[str, Any]) -> Any:
+    alike = (on_features.FeatureAttributor, Baseline)
+    both_sides_alike = isinstance(kind, type) and issubclass(kind, alike)
+    shared = task.shared_draws if both_sides_alike else None
     return kind(
         task.model,
         task.checkpoints,
         train_draws=task.train_draws,
-        query_draws=task.query_draws,
+        query_draws=task.query_draws if shared is None else shared,
         batch_size=task.batch_size,
         device=task.device,
         progress=None,

@@ -73,7 +73,7 @@ def measure(
         for entry in metrics:
             for outcome in outcomes:
                 own = norms if norms is not None else _own_norms(outcome, kind)
-                known = replace(evidence, gradient_norms=own)
+                known = replace(evidence, gradient_norms=own, self_influence=outcome.self_influence)
                 rows.append(_row(outcome, kind, entry, known, seed))
             if entry.name == "lds":
                 rows.extend(control_rows(kind.name, evidence, seed))

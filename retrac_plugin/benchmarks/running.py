@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import torch
 
 from retrac_plugin import plugins
 from retrac_plugin.benchmarks.figures import draw_figures
+from retrac_plugin.benchmarks.removal import Removal, check, removal_rows
 from retrac_plugin.benchmarks.rows import measure
 from retrac_plugin.benchmarks.scoring import Tell, score_methods
 from retrac_plugin.benchmarks.tables import write_csv, write_json, write_markdown
@@ -31,6 +32,7 @@ def run(
     seed: int,
     device: str | None,
     tell: Tell,
+    removal: Removal | None = None,
 ) -> list[Path]:
     """Prepare a task, score and measure every method, and write everything below ``out``.
 
@@ -42,6 +44,7 @@ def run(
         seed: Of the bootstrap intervals.
         device: Where methods compute; None: where the task's network is.
         tell: Says what is going on.
+        removal: What to remove and retrain without, if anything.
 
     Returns:
         What was written.
@@ -57,18 +60,28 @@ def run(
     start = time.perf_counter()
     task = replace(source.prepare(out / "work"), device=device)
     prepared = time.perf_counter() - start
-    outcomes = score_methods(task, methods, tell)
+    if removal is not None:
+        check(task, removal)  # now, not after the scores
+    own = any(entry.name.startswith("outliers") for entry in entries)
+    outcomes = score_methods(task, methods, tell, out / "work" / "kept", self_influence=own)
     for outcome in outcomes:
         for queries, scores in outcome.scores.items():
             scores.save(out / "work" / "scores" / f"{outcome.method}-{queries}.safetensors")
     tell("measuring")
     rows = measure(task, outcomes, entries, seed)
+    if removal is not None:
+        tell("retraining without proponents")
+        rows += removal_rows(task, outcomes, removal)
     seconds = {"preparing": prepared, "everything": time.perf_counter() - start}
     files = {name: out / name for name in ("rows.csv", "rows.json", "table.md")}
     write_csv(rows, files["rows.csv"])
-    write_json(rows, _about(task, seed, seconds), files["rows.json"])
+    write_json(rows, {**_about(task, seed, seconds), **_removed(removal)}, files["rows.json"])
     write_markdown(rows, files["table.md"])
     return [*files.values(), *draw_figures(task, outcomes, rows, out)]
+
+
+def _removed(removal: Removal | None) -> dict[str, Any]:
+    return {} if removal is None else {"removal": asdict(removal)}
 
 
 def _entry(name: str) -> Any:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from retrac_plugin.attributors import DiffusionAttributor
 from retrac_plugin.benchmarks.candidates import Candidate, candidates
+from retrac_plugin.benchmarks.keeping import Keeper
 from retrac_plugin.benchmarks.memory import PeakMemory
 from retrac_plugin.benchmarks.task import Queries, Task
 from retrac_plugin.examples import Examples, ExampleSource
@@ -20,6 +24,9 @@ from retrac_plugin.scores import Scores
 
 Tell = Callable[[str], object]
 """Says what is going on."""
+
+Own = Callable[[Candidate], Tensor | None]
+"""Self-influence of a method."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +41,7 @@ class Outcome:
         seconds: What it would have taken alone, the choice included.
         passes: Samples led forward and backward through the network; None where unknown.
         peak_bytes: The process's peak memory while it, and what shares with it, was computed.
+        self_influence: ``[train]``, where it was asked for and the method knows it.
     """
 
     method: str
@@ -43,6 +51,11 @@ class Outcome:
     seconds: float | None = None
     passes: int | None = None
     peak_bytes: int | None = None
+    self_influence: Tensor | None = None
+
+
+COST = "cost in the benchmark"
+"""Under which kept scores say what they took."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,11 +66,26 @@ class _Scored:
     peak_bytes: int | None
 
 
-def score_methods(task: Task, methods: Iterable[str], tell: Tell) -> list[Outcome]:
+def score_methods(
+    task: Task,
+    methods: Iterable[str],
+    tell: Tell,
+    kept: Path | None = None,
+    self_influence: bool = False,
+) -> list[Outcome]:
     """Score every method; one that fails gives an outcome with its reason.
 
     Methods that can share gradients do. Hyper-parameters are chosen by the LDS of the queries that
     are held back for that.
+
+    Args:
+        task: The task.
+        methods: Names of attributors.
+        tell: Says what is going on.
+        kept: Folder where each method's scores are kept as soon as they are known, and found by a
+            run that goes on after another; their seconds are those of the run that computed them.
+        self_influence: Whether to compute that too, of methods that offer it; its cost is not
+            counted.
     """
     failed: dict[str, str] = {}
     ready: list[Candidate] = []
@@ -67,16 +95,36 @@ def score_methods(task: Task, methods: Iterable[str], tell: Tell) -> list[Outcom
             ready += candidates(task, method, choose)
         except Exception as error:  # a third party's constructor may raise anything
             failed[method] = _one_line(error)
+    keeper = Keeper(task, kept)
+    own = partial(_self_influence, task, keeper, tell) if self_influence else None
     scored: dict[str, list[_Scored]] = {}
-    for group in _groups(ready):
-        tell(f"scoring {', '.join(dict.fromkeys(candidate.method for candidate in group))}")
-        for one in _score(task, group, failed):
-            scored.setdefault(one.candidate.method, []).append(one)
+    for one in _all_scored(task, ready, keeper, tell, failed):
+        scored.setdefault(one.candidate.method, []).append(one)
     return [
-        _outcome(task, scored[method]) if method in scored else Outcome(method, reason=reason)
+        _outcome(task, scored[method], own) if method in scored else Outcome(method, reason=reason)
         for method in methods
         if (reason := failed.get(method, "")) or method in scored
     ]
+
+
+def _all_scored(
+    task: Task, ready: list[Candidate], keeper: Keeper, tell: Tell, failed: dict[str, str]
+) -> Iterator[_Scored]:
+    """Yield what was kept, then what is scored now, and keep that."""
+    lacking = []
+    for candidate in ready:
+        known = keeper.find(candidate)
+        if known is None:
+            lacking.append(candidate)
+        else:
+            cost = known.about.pop(COST)
+            yield _Scored(candidate, known, cost["seconds"], cost["peak_bytes"])
+    for group in _groups(lacking):
+        tell(f"scoring {', '.join(dict.fromkeys(candidate.method for candidate in group))}")
+        for one in _score(task, group, failed):
+            cost = {"seconds": one.seconds, "peak_bytes": one.peak_bytes}
+            keeper.keep(one.candidate, replace(one.scores, about={**one.scores.about, COST: cost}))
+            yield one
 
 
 def all_queries(task: Task) -> Examples:
@@ -101,31 +149,44 @@ def _groups(ready: Sequence[Candidate]) -> list[list[Candidate]]:
 
 
 def _score(task: Task, group: list[Candidate], failed: dict[str, str]) -> Iterator[_Scored]:
-    """Yield the scores of a group; if one of it fails, of each of its methods on its own."""
-    together = group[0].together or _one_by_one
+    """Yield the scores of a group; if one of it fails, of each method that is left on its own."""
+    together, left = group[0].together or _one_by_one, list(group)
     attributors = [candidate.attributor for candidate in group]
     start = time.perf_counter()
     try:
         with PeakMemory() as peak:
-            found = together(attributors, task.train, all_queries(task))
+            for scores in together(attributors, task.train, all_queries(task)):
+                seconds = scores.about.get("seconds", time.perf_counter() - start)
+                yield _Scored(left.pop(0), scores, seconds, peak.bytes)
     except Exception as error:  # a third party's method may raise anything
         methods = list(dict.fromkeys(candidate.method for candidate in group))
         if len(methods) == 1:
             failed[methods[0]] = _one_line(error)
             return
-        for method in methods:
-            yield from _score(task, [c for c in group if c.method == method], failed)
-        return
-    seconds = time.perf_counter() - start
-    for candidate, scores in zip(group, found, strict=True):
-        yield _Scored(candidate, scores, scores.about.get("seconds", seconds), peak.bytes)
+        for method in dict.fromkeys(candidate.method for candidate in left):
+            yield from _score(task, [c for c in left if c.method == method], failed)
 
 
-def _one_by_one(attributors: Sequence[Any], train: Examples, queries: Examples) -> list[Scores]:
-    return [attributor.attribute(train, queries) for attributor in attributors]
+def _one_by_one(attributors: Sequence[Any], train: Examples, queries: Examples) -> Iterator[Scores]:
+    for attributor in attributors:
+        yield attributor.attribute(train, queries)
 
 
-def _outcome(task: Task, scored: list[_Scored]) -> Outcome:
+def _self_influence(task: Task, keeper: Keeper, tell: Tell, candidate: Candidate) -> Tensor | None:
+    """Return a method's self-influence, None if it offers none."""
+    compute = getattr(candidate.attributor, "self_influence", None)
+    if compute is None:
+        return None
+    known = keeper.find(candidate, "self-influence")
+    if known is not None:
+        return known.values[0]
+    tell(f"self-influence by {candidate.method}")
+    found: Tensor = compute(task.train)
+    keeper.keep(candidate, Scores(found[None]), "self-influence")
+    return found
+
+
+def _outcome(task: Task, scored: list[_Scored], own: Own | None) -> Outcome:
     best = scored[0] if len(scored) == 1 else max(scored, key=lambda one: _quality(task, one))
     others = (one.scores.about.get("scoring_seconds", 0.0) for one in scored if one is not best)
     return Outcome(
@@ -138,6 +199,7 @@ def _outcome(task: Task, scored: list[_Scored]) -> Outcome:
         seconds=best.seconds + sum(others),
         passes=_passes(task, best),
         peak_bytes=best.peak_bytes,
+        self_influence=None if own is None else own(best.candidate),
     )
 
 

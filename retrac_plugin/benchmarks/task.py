@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from retrac_plugin.metrics import Evidence
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from retrac_plugin.checkpoints import Checkpoint
     from retrac_plugin.diffusion import DiffusionModel
     from retrac_plugin.draws import Draws
@@ -34,6 +36,20 @@ class Queries:
     held_back: int = 0
 
 
+class After(NamedTuple):
+    """What a model makes of the queries that was trained without some images."""
+
+    losses: Mapping[str, Tensor]
+    """Losses ``[query]`` by kind of query."""
+    pictures: Mapping[str, Tensor]
+    """The queries drawn anew from their own initial noise, ``[query, C, H, W]``, by kind; kinds
+    that no model drew are not there."""
+
+
+Without = Callable[[Sequence[tuple[int, ...]]], list[After]]
+"""Trains models without some images each; none: the full model, by the same seed."""
+
+
 @dataclass(frozen=True, eq=False)
 class Task:
     """What methods are compared on.
@@ -44,11 +60,14 @@ class Task:
         checkpoints: Of its training.
         train: The training set.
         train_draws: Timesteps and noise of training samples, for methods that ask for them.
-        query_draws: Timesteps and noise of queries, and of either side for other methods.
+        query_draws: Timesteps and noise of queries.
         queries: By kind.
         batch_size: Samples per network pass.
         device: Where methods compute; None: where the network is.
         about: How it was made, to be written beside the results.
+        without: How to retrain without some images; None: the task cannot.
+        shared_draws: Timesteps and noise of both sides, for methods that take both at the same;
+            None: as ``query_draws``.
     """
 
     name: str
@@ -61,6 +80,8 @@ class Task:
     batch_size: int = 64
     device: str | None = None
     about: Mapping[str, Any] = field(default_factory=dict)
+    without: Without | None = None
+    shared_draws: Draws | None = None
 
 
 class TaskSource(Protocol):

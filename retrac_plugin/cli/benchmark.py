@@ -29,6 +29,11 @@ from retrac_plugin.cli.options import EXISTING
 @click.option("--device", help="cpu, cuda, cuda:1, mps, ... Default: where the task's network is.")
 @click.option("--threads", type=click.IntRange(1), help="CPU threads. Default: PyTorch's choice.")
 @click.option(
+    "--remove",
+    type=click.IntRange(1),
+    help="Also retrain without so many of each method's proponents of a few generated queries.",
+)
+@click.option(
     "--regenerate",
     is_flag=True,
     help="Retrain for the task's ground truth instead; goes on where a killed run stopped.",
@@ -44,6 +49,7 @@ def benchmark(
     seed: int,
     device: str | None,
     threads: int | None,
+    remove: int | None,
     regenerate: bool,
 ) -> None:
     """Compare methods by every metric, with the cost beside it.
@@ -56,6 +62,7 @@ def benchmark(
     import torch
 
     from retrac_plugin import plugins
+    from retrac_plugin.benchmarks.removal import Removal
     from retrac_plugin.benchmarks.running import run
 
     own = task not in plugins.tasks() and Path(task).is_dir()
@@ -71,7 +78,8 @@ def benchmark(
         return
     chosen = [name for name in (methods or ",".join(plugins.attributors())).split(",") if name]
     measures = [name for name in (metrics or ",".join(plugins.metrics())).split(",") if name]
-    written = run(source, chosen, measures, out, seed, device, click.echo)
+    removal = None if remove is None else Removal(remove)
+    written = run(source, chosen, measures, out, seed, device, click.echo, removal)
     for path in written:
         click.echo(f"wrote {path}")
 

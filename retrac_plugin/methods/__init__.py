@@ -92,6 +92,18 @@ ENTRIES: tuple[AttributorEntry, ...] = (
     _d_trak("d-trak-linf", "the prediction's largest absolute value", "DTRAKLinf"),
     _d_trak("d-trak-weighted-mse", "the loss weighted as in the ELBO", "DTRAKWeightedMSE"),
     _entry(
+        "das",
+        "squared change of the prediction without an image, by one Newton step",
+        "das:DAS",
+        "Lin et al., ICLR 2025",
+    ),
+    _entry(
+        "journey-trak",
+        "TRAK of what a query was on its way through the sampler",
+        "journey:JourneyTRAK",
+        "Georgiev et al., arXiv 2312.06205",
+    ),
+    _entry(
         "retrac-curvature",
         "ReTrac's normalised gradients through TRAK's curvature; our hybrid",
         "trak:CurvedReTrac",

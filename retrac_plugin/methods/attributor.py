@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -15,7 +15,15 @@ from retrac_plugin.diffusion import DiffusionModel
 from retrac_plugin.draws import Draws
 from retrac_plugin.errors import InputError
 from retrac_plugin.examples import Examples, ExampleSource
-from retrac_plugin.methods.features import KEPT, Bank, Feature, Side, compute_features, cost_of
+from retrac_plugin.methods.features import (
+    KEPT,
+    Bank,
+    Feature,
+    Side,
+    add_features,
+    cost_of,
+    drop_features,
+)
 from retrac_plugin.methods.setting import DEFAULT, Gradients, Setting
 from retrac_plugin.scores import Scores
 
@@ -28,7 +36,8 @@ class FeatureAttributor(ABC):
         checkpoints: At least one. Methods of a single model use the last.
         train_draws: Not used: these methods take both sides at the same timesteps.
         query_draws: Timesteps and noise of either side. Default: ``Strided(10, noise_draws=4)``.
-        batch_size: Samples per network pass; changes cost, never a score.
+        batch_size: Samples per network pass, all draws of a sample together; changes cost, never
+            a score.
         device: Where to compute; default: where the network is.
         gradients: What computes gradients, and what is kept of them.
         progress: Show a progress bar; default: on a terminal.
@@ -98,9 +107,20 @@ def attribute_together(
 ) -> list[Scores]:
     """Return the scores of several methods; each feature is computed once.
 
-    What each method would have cost alone stands in its scores' ``about``: ``seconds``,
-    of which ``scoring_seconds`` came after the features, and ``passes``, samples led forward and
-    backward through the network.
+    See ``attribute_in_turn``.
+    """
+    return list(attribute_in_turn(attributors, train, queries))
+
+
+def attribute_in_turn(
+    attributors: Sequence[FeatureAttributor], train: Examples, queries: Examples
+) -> Iterator[Scores]:
+    """Yield the scores of one method after the other; each feature is computed once.
+
+    A feature is computed when the first method asks for it, and dropped after the last. What each
+    method would have cost alone stands in its scores' ``about``: ``seconds``, of which
+    ``scoring_seconds`` came after the features, and ``passes``, samples led forward and backward
+    through the network.
 
     Args:
         attributors: They must share everything that decides features.
@@ -117,9 +137,12 @@ def attribute_together(
             "gradients"
         )
     sources = ExampleSource(train, "train"), ExampleSource(queries, "queries")
-    wanted = [feature for attributor in attributors for feature in attributor.needs()]
-    bank = compute_features(setting, wanted, *sources)
-    return [_scores(attributor, bank) for attributor in attributors]
+    bank: Bank = {}
+    for position, attributor in enumerate(attributors):
+        add_features(bank, setting, attributor.needs(), *sources)
+        yield _scores(attributor, bank)
+        later = attributors[position + 1 :]
+        drop_features(bank, (feature for other in later for feature in other.needs()))
 
 
 def _scores(attributor: FeatureAttributor, bank: Bank) -> Scores:

@@ -118,12 +118,10 @@ class TrainingLoss(Baseline):
 
     def score(self, train: ExampleSource, queries: ExampleSource) -> Tensor:
         """See ``Baseline.score``."""
-        losses = mean_losses(
-            self.model,
-            self.checkpoints[-1],
-            train.data,
-            self.draws,
-            self.batch_size,
-            self.device,
+        return self.self_influence(train.data).expand(len(queries), -1).clone()
+
+    def self_influence(self, train: Examples) -> Tensor:
+        """Return the training samples' losses, ``[train]``: they stand for any influence."""
+        return mean_losses(
+            self.model, self.checkpoints[-1], train, self.draws, self.batch_size, self.device
         )
-        return losses.expand(len(queries), -1).clone()

@@ -47,3 +47,8 @@ class Curvature:
         """Return ``|(Phi^T Phi + lambda I)^-1 phi_i|``, ``[train]``."""
         norms: Tensor = torch.linalg.vector_norm(self.inverse_train(damping), dim=1)
         return norms
+
+    def leverages(self, damping: float) -> Tensor:
+        """Return ``phi_i^T (Phi^T Phi + lambda I)^-1 phi_i``, ``[train]``, each below 1."""
+        found: Tensor = (self.left * self.singular * self.inverse_train(damping)).sum(1)
+        return found

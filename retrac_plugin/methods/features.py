@@ -7,18 +7,18 @@ Methods say which features they need; methods that need the same ones share them
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from functools import cached_property
-from itertools import groupby
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
 
 from retrac_plugin.diffusion import check_deterministic
-from retrac_plugin.draws import Draw, Draws, Request
+from retrac_plugin.draws import Draws
 from retrac_plugin.examples import ExampleSource
+from retrac_plugin.gradients.streamed import StreamedEngine
 from retrac_plugin.methods.curvature import Curvature
 from retrac_plugin.methods.setting import Setting
 from retrac_plugin.outputs import Output
@@ -27,53 +27,39 @@ from retrac_plugin.rescaling import Rescaling, keep_norm, unit_norm
 
 
 @dataclass(frozen=True)
-class EachAlone:
-    """Draws of which none is averaged with another: ``T x S`` timesteps with one noise draw each.
-
-    Attributes:
-        draws: The draws, ``T`` timesteps with ``S`` noise draws each.
-    """
-
-    draws: Draws
-
-    def per_sample(self) -> tuple[int, int]:
-        """See ``Draws.per_sample``."""
-        timesteps_each, noise_each = self.draws.per_sample()
-        return timesteps_each * noise_each, 1
-
-    def draw(self, request: Request) -> Draw:
-        """See ``Draws.draw``."""
-        timesteps, noise, samples = self.draws.draw(request)
-        each = noise.shape[2]
-        return Draw(
-            timesteps.repeat_interleave(each, dim=1),
-            noise.flatten(1, 2).unsqueeze(2),
-            None if samples is None else samples.repeat_interleave(each, dim=1),
-        )
-
-
-@dataclass(frozen=True)
 class Treatment:
-    """What happens to a sample's gradients before their mean over timesteps.
+    """What happens to a sample's gradients before their mean.
 
     Attributes:
         name: For error messages and records.
-        rescale: What becomes of their norms.
-        arrange: Which draws are averaged first.
+        rescale: What becomes of the norm of each row.
+        draws_each: ``(timesteps, noise draws of each) -> draws``, how many are averaged into a row
+            before it is rescaled: the mean of gradients is the gradient of the mean.
     """
 
     name: str
     rescale: Rescaling
-    arrange: Callable[[Draws], Draws]
+    draws_each: Callable[[int, int], int]
 
 
-def _as_they_are(draws: Draws) -> Draws:
-    return draws
+KEPT = Treatment("norms kept", keep_norm, lambda timesteps, noise: timesteps * noise)
+UNIT = Treatment(
+    "norm 1 at each timestep, noise averaged first", unit_norm, lambda timesteps, noise: noise
+)
+UNIT_PER_DRAW = Treatment(
+    "norm 1 at each timestep and noise draw", unit_norm, lambda timesteps, noise: 1
+)
 
 
-KEPT = Treatment("norms kept", keep_norm, _as_they_are)
-UNIT = Treatment("norm 1 at each timestep, noise averaged first", unit_norm, _as_they_are)
-UNIT_PER_DRAW = Treatment("norm 1 at each timestep and noise draw", unit_norm, EachAlone)
+QuerySide = Callable[[Setting, CheckpointPass, ExampleSource], tuple[ExampleSource, Draws]]
+"""What is led through the network for the queries, as many samples for each, side by side."""
+
+
+def as_they_are(
+    setting: Setting, at: CheckpointPass, queries: ExampleSource
+) -> tuple[ExampleSource, Draws]:
+    """Lead the queries themselves through the network."""
+    return queries, setting.draws
 
 
 @dataclass(frozen=True)
@@ -84,16 +70,18 @@ class Feature:
         checkpoint: Position of the checkpoint in the series.
         output: Of which output the gradient is taken.
         treatment: What happens to the gradients before their mean.
+        queries: What stands for the queries.
     """
 
     checkpoint: int
     output: Output
     treatment: Treatment
+    queries: QuerySide = as_they_are
 
     @property
-    def source(self) -> tuple[int, str, str]:
-        """Names the backward passes behind it: features of one source come from the same ones."""
-        return self.checkpoint, self.output.name, self.treatment.arrange.__name__
+    def of_train(self) -> Feature:
+        """Names the training set's side of it."""
+        return replace(self, queries=as_they_are)
 
 
 class Side(NamedTuple):
@@ -102,7 +90,9 @@ class Side(NamedTuple):
     features: Tensor
     """``[sample, d]``."""
     norms: Tensor
-    """``[sample]``: exact, of the mean gradient before it was projected."""
+    """``[sample]``: of the mean gradient; exact where norms are kept, else that of the features."""
+    outputs: Tensor
+    """``[sample]``: the mean of the output itself."""
 
 
 class Cost(NamedTuple):
@@ -119,13 +109,15 @@ class Pair:
 
     Attributes:
         train: Of the training set.
+        train_cost: Of its backward passes.
         queries: Of the queries.
-        cost: Of the backward passes, which features of one source share.
+        query_cost: Of theirs.
     """
 
     train: Side
+    train_cost: Cost
     queries: Side
-    cost: Cost
+    query_cost: Cost
 
     @cached_property
     def curvature(self) -> Curvature:
@@ -136,10 +128,14 @@ class Pair:
 Bank = dict[Feature, Pair]
 
 
-def compute_features(
-    setting: Setting, wanted: Iterable[Feature], train: ExampleSource, queries: ExampleSource
-) -> Bank:
-    """Return all wanted features, those of one source from the same backward passes.
+def add_features(
+    bank: Bank,
+    setting: Setting,
+    wanted: Iterable[Feature],
+    train: ExampleSource,
+    queries: ExampleSource,
+) -> None:
+    """Add to a bank what it lacks of the wanted features, each computed once.
 
     Both sides are taken at ``setting.draws``, the noise of a sample depending on its side.
 
@@ -147,34 +143,31 @@ def compute_features(
         RetracError: If the data, a checkpoint or a gradient cannot be used.
     """
     check_deterministic(setting.model.network)
-    bank: Bank = {}
-    distinct = sorted(set(wanted), key=lambda feature: feature.source)
-    groups = [list(group) for _, group in groupby(distinct, key=lambda feature: feature.source)]
-    samples = len(train) + len(queries)
-    with setting.bar(samples * len(groups)) as bar:
-        for features in groups:
-            start = time.perf_counter()
-            at = checkpoint_pass(setting, features[0], bar)
-            rescalings = [feature.treatment.rescale for feature in features]
-            draws = features[0].treatment.arrange(setting.draws)
-            sides = [
-                _side(setting, at, source, draws, rescalings, side)
-                for source, side in ((train, "train"), (queries, "query"))
-            ]
-            timesteps_each, noise_each = draws.per_sample()
-            cost = Cost(time.perf_counter() - start, samples * timesteps_each * noise_each)
-            for feature, ours, theirs in zip(features, *sides, strict=True):
-                bank[feature] = Pair(ours, theirs, cost)
-    return bank
+    lacking = sorted(set(wanted) - bank.keys(), key=lambda feature: feature.checkpoint)
+    with setting.bar((len(train) + len(queries)) * len(lacking)) as bar:
+        for feature in lacking:
+            at = checkpoint_pass(setting, feature, bar)
+            alike = (pair for known, pair in bank.items() if known.of_train == feature.of_train)
+            pair = next(alike, None)
+            if pair is None:
+                ours, cost = _timed(setting, at, feature, train, "train")
+            else:
+                ours, cost = pair.train, pair.train_cost
+            bank[feature] = Pair(ours, cost, *_timed(setting, at, feature, queries, "query"))
 
 
 def cost_of(bank: Bank, wanted: Iterable[Feature]) -> Cost:
     """Return what the wanted features cost a method that is used alone."""
-    by_source = {feature.source: bank[feature].cost for feature in wanted}
-    return Cost(
-        sum(cost.seconds for cost in by_source.values()),
-        sum(cost.passes for cost in by_source.values()),
-    )
+    pairs = [bank[feature] for feature in set(wanted)]
+    costs = [cost for pair in pairs for cost in (pair.train_cost, pair.query_cost)]
+    return Cost(sum(cost.seconds for cost in costs), sum(cost.passes for cost in costs))
+
+
+def drop_features(bank: Bank, wanted: Iterable[Feature]) -> None:
+    """Drop what none of the wanted features will ask for."""
+    needed = {feature.of_train for feature in wanted}
+    for feature in [feature for feature in bank if feature.of_train not in needed]:
+        del bank[feature]
 
 
 def checkpoint_pass(setting: Setting, feature: Feature, bar: Any) -> CheckpointPass:
@@ -190,41 +183,44 @@ def checkpoint_pass(setting: Setting, feature: Feature, bar: Any) -> CheckpointP
     )
 
 
+def _timed(
+    setting: Setting, at: CheckpointPass, feature: Feature, source: ExampleSource, side: str
+) -> tuple[Side, Cost]:
+    start = time.perf_counter()
+    given, draws = source, setting.draws
+    if side == "query":
+        given, draws = feature.queries(setting, at, source)
+    rows = _side(setting, at, given, draws, feature.treatment, side)
+    found = rows if len(given) == len(source) else _means(rows, len(source))
+    timesteps_each, noise_each = draws.per_sample()
+    return found, Cost(time.perf_counter() - start, len(given) * timesteps_each * noise_each)
+
+
+def _means(side: Side, count: int) -> Side:
+    """Average what stands for one query."""
+    features = side.features.view(count, -1, side.features.shape[1]).mean(1)
+    norms = torch.linalg.vector_norm(features, dim=1)
+    return Side(features, norms, side.outputs.view(count, -1).mean(1))
+
+
 def _side(
     setting: Setting,
     at: CheckpointPass,
     source: ExampleSource,
     draws: Draws,
-    rescalings: list[Rescaling],
+    treatment: Treatment,
     side: str,
-) -> list[Side]:
-    """Return one ``Side`` for each rescaling; whole gradients are kept for one block alone."""
-    project = setting.gradients.projection(at.engine.width, setting.device, at.dtype)
-    wide = torch.promote_types(at.dtype, torch.float32)  # half precision cannot be decomposed
-    blocks = [
-        [
-            Side(project(means).to(wide), torch.linalg.vector_norm(means, dim=1, dtype=wide))
-            for means in block
-        ]
-        for block in mean_gradients(setting, at, source, draws, rescalings, side)
-    ]
-    by_rescaling = zip(*blocks, strict=True)
-    return [Side(*map(torch.cat, zip(*parts, strict=True))) for parts in by_rescaling]
-
-
-def mean_gradients(
-    setting: Setting,
-    at: CheckpointPass,
-    source: ExampleSource,
-    draws: Draws,
-    rescalings: list[Rescaling],
-    side: str,
-) -> Iterator[Tensor]:
-    """Yield the samples' whole mean gradients ``[rescaling, sample, width]``, block by block."""
+) -> Side:
+    """Return one side's features; no gradient is held whole."""
     timesteps_each, noise_each = draws.per_sample()
-    for block in source.blocks(max(1, setting.batch_size // (timesteps_each * noise_each))):
-        means = torch.zeros(
-            len(rescalings), len(block.ids), at.engine.width, dtype=at.dtype, device=at.device
-        )
-        at.add_query_gradients(means, block, source, draws, rescalings, side)
-        yield means
+    draws_each = treatment.draws_each(timesteps_each, noise_each)
+    rows_each = timesteps_each * noise_each // draws_each
+    engine = cast(StreamedEngine, at.engine)  # as setting.gradients made it
+    project = partial(engine.features, projection=setting.gradients.projection)
+    blocks = []
+    for found in at.features(source, draws, side, draws_each, project):
+        scaled = found.features * treatment.rescale(found.norms)[:, None]
+        means = scaled.view(-1, rows_each, scaled.shape[1]).mean(1)
+        norms = found.norms if treatment is KEPT else torch.linalg.vector_norm(means, dim=1)
+        blocks.append(Side(means, norms, found.losses.view(len(means), -1).mean(1)))
+    return Side(*map(torch.cat, zip(*blocks, strict=True)))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -11,20 +12,15 @@ import torch
 from torch import Tensor
 
 from retrac_plugin.checkpoints import Checkpoint
-from retrac_plugin.diffusion import DiffusionModel, check_deterministic
+from retrac_plugin.diffusion import DiffusionModel, NoisyBatch, check_deterministic
 from retrac_plugin.draws import Draw, Draws, Recorded, Request, Uniform
 from retrac_plugin.errors import TraceError
 from retrac_plugin.examples import Examples, ExampleSource
-from retrac_plugin.methods.features import (
-    UNIT,
-    UNIT_PER_DRAW,
-    EachAlone,
-    Feature,
-    checkpoint_pass,
-    mean_gradients,
-)
+from retrac_plugin.gradients.engine import Features
+from retrac_plugin.methods.features import UNIT, Feature, checkpoint_pass
 from retrac_plugin.methods.setting import DEFAULT, Gradients, Setting
 from retrac_plugin.outputs import LOSS
+from retrac_plugin.rescaling import unit_norm
 from retrac_plugin.scores import Scores
 from retrac_plugin.trace import Trace
 
@@ -138,15 +134,25 @@ class ReplayedReTrac:
         self, k: int, train: ExampleSource, queries: ExampleSource, bar: Any
     ) -> Tensor:
         at = checkpoint_pass(self.setting, Feature(k, LOSS, UNIT), bar)
-        rescale = UNIT.rescale
-        query = at.query_gradients(queries, self.setting.draws, [rescale])[0]
+        query = at.query_gradients(queries, self.setting.draws, [unit_norm])[0]
         visits = self._visits(k)
-        blocks = mean_gradients(self.setting, at, train, visits, [UNIT_PER_DRAW.rescale], "train")
-        return torch.cat([query @ means[0].T for means in blocks], dim=1)
+        visits_each, noise_each = visits.per_sample()
+
+        def on_queries(batches: Iterable[NoisyBatch], draws: int) -> Iterator[Features]:
+            for found in at.engine.products(batches, draws, query):
+                yield Features(found.losses, found.dots, found.norms)
+
+        parts = [
+            (rows.features * unit_norm(rows.norms)[:, None])
+            .view(-1, visits_each * noise_each, len(query))
+            .mean(1)
+            for rows in at.features(train, visits, "train", 1, on_queries)
+        ]
+        return torch.cat(parts).T
 
     def _visits(self, k: int) -> Draws:
         if not isinstance(self.train_draws, Recorded):
-            return EachAlone(self.train_draws)
+            return self.train_draws
         steps = [checkpoint.step for checkpoint in self.setting.checkpoints]
         stop = steps[k]
         if stop is None:
@@ -157,6 +163,6 @@ class ReplayedReTrac:
     def _passes(self, train: ExampleSource, queries: ExampleSource) -> int:
         timesteps_each, noise_each = self.setting.draws.per_sample()
         checkpoints = range(len(self.setting.checkpoints))
-        visits = sum(self._visits(k).per_sample()[0] for k in checkpoints)
+        visits = sum(math.prod(self._visits(k).per_sample()) for k in checkpoints)
         query_side = len(queries) * timesteps_each * noise_each * len(checkpoints)
         return len(train) * visits + query_side

@@ -14,8 +14,8 @@ from retrac_plugin.diffusion import DiffusionModel
 from retrac_plugin.draws import Draws, Strided
 from retrac_plugin.errors import InputError
 from retrac_plugin.gradients.engine import EngineFactory
+from retrac_plugin.gradients.projections import CountSketch, Projection
 from retrac_plugin.gradients.streamed import StreamedEngine
-from retrac_plugin.methods.projection import CountSketch, ProjectionFactory
 
 
 @dataclass(frozen=True)
@@ -23,12 +23,12 @@ class Gradients:
     """How gradients are computed, and what is kept of them.
 
     Attributes:
-        engine: What computes them.
-        projection: What is kept.
+        engine: What computes them; makes a ``StreamedEngine``, or what projects as it does.
+        projection: What is kept, the same for every checkpoint and output function.
     """
 
     engine: EngineFactory = StreamedEngine
-    projection: ProjectionFactory = field(default_factory=CountSketch)
+    projection: Projection = field(default_factory=CountSketch)
 
 
 DEFAULT = Gradients()
@@ -42,7 +42,8 @@ class Setting:
         model: The diffusion model.
         checkpoints: At least one.
         draws: Timesteps and noise of both sides.
-        batch_size: Samples per network pass; changes cost, never a score.
+        batch_size: Samples per network pass, all draws of a sample together; changes cost, never
+            a score.
         device: Where to compute.
         gradients: What computes gradients, and what is kept of them.
         progress: Show a progress bar; None: on a terminal.

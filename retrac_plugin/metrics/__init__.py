@@ -103,6 +103,20 @@ ENTRIES: tuple[MetricEntry, ...] = (
         _lazily("tracing", "mean_reciprocal_rank"),
     ),
     MetricEntry(
+        "outliers-auroc",
+        "area under the ROC curve of a planted minority, ranked by self-influence",
+        _lazily("outliers", "auroc_of"),
+        source=_XIE,
+        needs=("sklearn",),
+    ),
+    MetricEntry(
+        "outliers-auprc",
+        "area under the precision-recall curve of the same",
+        _lazily("outliers", "auprc_of"),
+        source=_XIE,
+        needs=("sklearn",),
+    ),
+    MetricEntry(
         "lds",
         "rank correlation of summed scores with retraining on random subsets, mean over queries",
         _lazily("lds", "lds"),

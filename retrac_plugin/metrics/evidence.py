@@ -30,6 +30,7 @@ class Evidence:
         train_is_minority: True for training samples of a planted minority, ``[train]``.
         query_is_minority: True for queries of that minority, ``[query]``.
         gradient_norms: Norm of each training gradient, ``[checkpoint, train]``.
+        self_influence: Influence of each training sample on itself, ``[train]``.
         query_train_index: Which training sample each query is, ``[query]``, integers.
         subsets: Subsets of the training set that models were retrained on, ``[subset, train]``.
         subset_losses: The retrained models' losses of the queries, ``[seed, subset, query]``; NaN
@@ -43,6 +44,7 @@ class Evidence:
     train_is_minority: Tensor | None = None
     query_is_minority: Tensor | None = None
     gradient_norms: Tensor | None = None
+    self_influence: Tensor | None = None
     query_train_index: Tensor | None = None
     subsets: Tensor | None = None
     subset_losses: Tensor | None = None

@@ -1,8 +1,8 @@
 """Outliers by self-influence: does the planted minority have the largest self-influence?
 
-These take self-influence ``[train]`` rather than scores ``[query, train]``, so they are plain
-functions, not registered metrics. Equal values count half in the ROC curve, as usual; all equal,
-they get 0.5 and, under the precision-recall curve, the minority's share of the set.
+What is registered takes self-influence from the evidence and no part of the scores. Equal values
+count half in the ROC curve, as usual; all equal, they get 0.5 and, under the precision-recall
+curve, the minority's share of the set.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from retrac_plugin.errors import InputError
 from retrac_plugin.extras import requires
+from retrac_plugin.metrics.evidence import Evidence
 from retrac_plugin.metrics.values import checked
 
 
@@ -44,6 +45,40 @@ def auprc(self_influence: Tensor, is_minority: Tensor) -> float:
     """
     truth, ranking = _checked_pair(self_influence, is_minority)
     return float(_sklearn_metrics().average_precision_score(truth, ranking))
+
+
+def auroc_of(values: Tensor, evidence: Evidence) -> float:
+    """Return ``auroc`` of the evidence's self-influence and minority; scores are not looked at.
+
+    Args:
+        values: Scores ``[query, train]``.
+        evidence: ``self_influence`` and ``train_is_minority``.
+
+    Raises:
+        InputError: If the evidence is missing or cannot be used.
+        MissingDependencyError: If scikit-learn is not installed.
+    """
+    return auroc(*_known(values, evidence))
+
+
+def auprc_of(values: Tensor, evidence: Evidence) -> float:
+    """Return ``auprc`` of the evidence's self-influence and minority; scores are not looked at.
+
+    Args:
+        values: Scores ``[query, train]``.
+        evidence: ``self_influence`` and ``train_is_minority``.
+
+    Raises:
+        InputError: If the evidence is missing or cannot be used.
+        MissingDependencyError: If scikit-learn is not installed.
+    """
+    return auprc(*_known(values, evidence))
+
+
+def _known(values: Tensor, evidence: Evidence) -> tuple[Tensor, Tensor]:
+    shape, why = (values.shape[1],), "to find outliers by self-influence"
+    self_influence = evidence.required("self_influence", why, shape)
+    return self_influence, evidence.required("train_is_minority", why, shape)
 
 
 def _checked_pair(self_influence: Tensor, is_minority: Tensor) -> tuple[Any, Any]:

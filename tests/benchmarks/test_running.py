@@ -206,6 +206,15 @@ def test_the_command_runs_a_task(small_task_installed, tmp_path):
     assert {"rows.csv", "rows.json", "table.md", "lds.png"} <= {p.name for p in tmp_path.iterdir()}
 
 
+def test_a_task_that_cannot_retrain_is_refused_before_it_is_scored(small_task_installed, tmp_path):
+    result = CliRunner().invoke(
+        main, ["benchmark", "small", "--remove", "3", "--methods", "random", "--out", str(tmp_path)]
+    )
+    assert result.exit_code == 1
+    assert "the task small cannot retrain without images" in result.output
+    assert not list(tmp_path.glob("work/kept/*"))
+
+
 def test_the_command_regenerates_the_truth(small_task_installed, tmp_path):
     result = CliRunner().invoke(
         main, ["benchmark", "small", "--regenerate", "--out", str(tmp_path)]

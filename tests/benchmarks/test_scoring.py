@@ -1,10 +1,14 @@
 """Scores of every method on a task, and what they cost."""
 
+import subprocess
+import sys
 import time
+from dataclasses import replace
 
 import pytest
 import torch
 
+import retrac_plugin as retrac
 from retrac_plugin import plugins
 from retrac_plugin.benchmarks.memory import PeakMemory
 from retrac_plugin.benchmarks.scoring import all_queries, score_methods
@@ -47,6 +51,20 @@ def test_scores_are_those_of_the_method_alone(task, outcomes, method):
     expected = alone(task, method, **outcomes[method].options)
     found = [outcomes[method].scores[kind.name].values for kind in task.queries]
     torch.testing.assert_close(torch.cat(found), expected, **EXACT)
+
+
+def test_methods_that_take_both_sides_alike_have_draws_of_their_own(task):
+    other = retrac.Strided(3, seed=5)
+    split = replace(task, shared_draws=other)
+    found = {o.method: o for o in score_methods(split, ["diffusion-retrac", "gas"], silent)}
+    values = {
+        m: torch.cat([o.scores[k.name].values for k in task.queries]) for m, o in found.items()
+    }
+    torch.testing.assert_close(values["diffusion-retrac"], alone(task, "diffusion-retrac"), **EXACT)
+    expected = plugins.get_attributor("gas")(task.model, task.checkpoints, query_draws=other)
+    torch.testing.assert_close(
+        values["gas"], expected.attribute(task.train, all_queries(task)).values, **EXACT
+    )
 
 
 def test_outcomes_come_in_the_order_of_the_methods(task, outcomes):
@@ -144,3 +162,69 @@ def test_peak_memory_sees_what_a_block_allocates():
         time.sleep(0.2)
     assert peak.bytes - before.bytes > 200 * 2**20
     assert held.sum() == 2**26
+
+
+def test_self_influence_is_the_methods_own_and_kept(task, tmp_path):
+    methods = ["diffusion-retrac", "random"]
+    found, none = score_methods(task, methods, silent, tmp_path, self_influence=True)
+    expected = plugins.get_attributor("diffusion-retrac")(
+        task.model, task.checkpoints, train_draws=TRAIN_DRAWS, query_draws=QUERY_DRAWS
+    ).self_influence(task.train)
+    torch.testing.assert_close(found.self_influence, expected)
+    assert none.self_influence is None
+    told = []
+    score_methods(task, methods, told.append, tmp_path, self_influence=True)
+    assert told == []
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+
+from retrac_plugin.benchmarks import keeping
+from retrac_plugin.benchmarks.scoring import score_methods
+from tests.benchmarks.tasks import small_task
+
+keep = keeping.Keeper.keep
+
+
+def keep_and_die(self, candidate, *args, **kwargs):
+    keep(self, candidate, *args, **kwargs)
+    if candidate.method == sys.argv[2]:
+        os._exit(9)
+
+
+keeping.Keeper.keep = keep_and_die
+score_methods(small_task(), sys.argv[3].split(","), lambda text: None, Path(sys.argv[1]))
+"""
+
+
+def test_a_killed_benchmark_goes_on_where_it_stopped(task, tmp_path, monkeypatch):
+    methods = ["diffusion-retrac", "gradient-dot", "tracincp"]
+    code = [sys.executable, "-c", KILLED, str(tmp_path), "gradient-dot", ",".join(methods)]
+    assert subprocess.run(code, check=False).returncode == 9
+    kept = {path.name.split("-scores-")[0] for path in tmp_path.iterdir()}
+    assert kept == {"diffusion-retrac", "gradient-dot"}
+
+    told = []
+    found = score_methods(task, methods, told.append, tmp_path)
+    assert told == ["scoring tracincp"]
+    for outcome in found:
+        values = torch.cat([outcome.scores[kind.name].values for kind in task.queries])
+        torch.testing.assert_close(values, alone(task, outcome.method), **EXACT)
+        assert outcome.seconds > 0
+        assert outcome.passes > 0
+
+
+def test_scores_of_other_data_are_not_taken_for_these(task, tmp_path):
+    score_methods(task, ["pixel-similarity"], silent, tmp_path)
+    others = [
+        replace(task, train=task.train + 0.01),
+        replace(task, query_draws=retrac.Strided(3)),
+        replace(task, checkpoints=task.checkpoints[:1]),
+    ]
+    for number, other in enumerate(others):
+        score_methods(other, ["pixel-similarity"], silent, tmp_path)
+        assert len(list(tmp_path.iterdir())) == number + 2
+    score_methods(task, ["pixel-similarity"], silent, tmp_path)
+    assert len(list(tmp_path.iterdir())) == len(others) + 1

@@ -5,10 +5,12 @@ import torch
 
 import retrac_plugin as retrac
 from retrac_plugin import plugins
+from retrac_plugin.diffusion import TARGETS
+from retrac_plugin.gradients.projections import CountSketch
 from retrac_plugin.gradients.streamed import StreamedEngine
 from retrac_plugin.methods.attributor import FeatureAttributor, attribute_together
 from retrac_plugin.methods.features import Cost, Pair, Side
-from retrac_plugin.methods.projection import CountSketch
+from retrac_plugin.methods.journey import BOTH, SUBSTEPS
 from retrac_plugin.methods.setting import Gradients
 from retrac_plugin.methods.trak import TRAK
 from retrac_plugin.outputs import elbo_weight
@@ -93,6 +95,45 @@ def test_the_hybrid_equals_the_textbook(case):
     torch.testing.assert_close(scores("retrac-curvature", case, damping=0.03), expected, **EXACT)
 
 
+def test_the_attribution_score_equals_the_textbook(case):
+    sides = textbook.features(case, DRAWS, LAST, "residual", rescale=direction)
+    residuals = textbook.residuals(case, DRAWS, LAST)
+    expected = textbook.attribution_scores(*sides, residuals, damping=0.03)
+    torch.testing.assert_close(scores("das", case, damping=0.03), expected, **EXACT)
+
+
+def test_without_damping_the_attribution_score_is_finite(case):
+    assert scores("das", case, damping=0.0).isfinite().all()
+
+
+@pytest.mark.parametrize("batch_size", [1, 64])
+def test_the_journey_equals_the_textbook(case, batch_size):
+    train, _ = textbook.features(case, DRAWS, LAST)
+    queries = [
+        textbook.journey_feature(case, DRAWS, LAST, x, q, SUBSTEPS)
+        for q, x in enumerate(case.queries)
+    ]
+    expected = textbook.through_curvature(train, queries, damping=0.03)
+    found = scores("journey-trak", case, damping=0.03, batch_size=batch_size)
+    torch.testing.assert_close(found, expected, **EXACT)
+
+
+@pytest.mark.parametrize("prediction_type", ["epsilon", "sample", "v_prediction"])
+def test_a_perfect_prediction_foresees_the_sample_and_the_noise(prediction_type):
+    x, eps, a = 0.3, -1.2, 0.8
+    x, eps, a, s = (torch.tensor(v).double() for v in (x, eps, a, 0.6))
+    prediction = TARGETS[prediction_type](x, eps, a, s)
+    found = BOTH[prediction_type](a * x + s * eps, prediction, a, s)
+    torch.testing.assert_close(torch.stack(found), torch.stack([x, eps]))
+
+
+def test_a_perfect_flow_foresees_the_sample_and_the_noise():
+    x, eps, s = (torch.tensor(v).double() for v in (0.3, -1.2, 0.6))
+    prediction = TARGETS["flow"](x, eps, 1 - s, s)
+    found = BOTH["flow"]((1 - s) * x + s * eps, prediction, 1 - s, s)
+    torch.testing.assert_close(torch.stack(found), torch.stack([x, eps]))
+
+
 def test_heavy_damping_leaves_the_plain_products(case):
     heavy = 1e9
     curved = scores("trak", case, damping=heavy)
@@ -110,8 +151,8 @@ def test_no_damping_at_all_interpolates_the_training_set(case):
 
 
 def textbook_free_scores(attributor, feature, features):
-    side = Side(features, features.norm(dim=1))
-    return attributor.score({feature: Pair(side, side, Cost(0.0, 0))})
+    side = Side(features, features.norm(dim=1), features.sum(1))
+    return attributor.score({feature: Pair(side, Cost(0.0, 0), side, Cost(0.0, 0))})
 
 
 def test_methods_that_share_features_score_as_alone(case):
@@ -122,18 +163,22 @@ def test_methods_that_share_features_score_as_alone(case):
 
 
 def test_shared_features_are_computed_once_and_counted_for_each(case, monkeypatch):
-    rows = []
-    original = StreamedEngine.gradients
+    noisy = []
+    original = StreamedEngine.features
 
-    def counting(self, batch, draws):
-        rows.append(batch.noisy.shape[0])
-        return original(self, batch, draws)
+    def counting(self, batches, draws, projection):
+        def seen():
+            for batch in batches:
+                noisy.append(len(batch.noisy))
+                yield batch
 
-    monkeypatch.setattr(StreamedEngine, "gradients", counting)
+        return original(self, seen(), draws, projection)
+
+    monkeypatch.setattr(StreamedEngine, "features", counting)
     names = ["gradient-dot", "gradient-cosine", "trak", "retrac-curvature"]
     found = attribute_together([build(n, case) for n in names], case.train, case.queries)
     samples = (len(case.train) + len(case.queries)) * 6
-    assert sum(rows) == samples
+    assert sum(noisy) == 2 * samples  # with norms kept, and of norm 1
     assert [scores.about["passes"] for scores in found] == [samples] * 4
 
 

@@ -15,6 +15,7 @@ OUTPUTS = {
     "l1-norm": lambda f, target, weight: f.abs().sum(),
     "l2-norm": lambda f, target, weight: f.square().sum().sqrt(),
     "linf-norm": lambda f, target, weight: f.abs().max(),
+    "residual": lambda f, target, weight: (f - target).mean(),
     "weighted-mse": lambda f, target, weight: weight * (f - target).square().mean(),
 }
 
@@ -45,8 +46,7 @@ def features(case, draws, k, output="loss", rescale=unchanged, per_draw=False):
 
 
 def _feature(case, draws, k, side, i, x, output, rescale, per_draw):
-    request = Request([i], [content_key(x)], x.shape, side, 0, k, case.checkpoints[k].step, 100)
-    timesteps, noise, _ = draws.draw(request)
+    timesteps, noise, _ = draws.draw(request_of(case, k, side, i, x))
     parts = []
     for t, noises in zip(timesteps[0], noise[0].double(), strict=True):
         own = [gradient(output_of(case, output, x, t, eps), case.network) for eps in noises]
@@ -73,3 +73,78 @@ def through_curvature(train, queries, damping, scale=lambda g, inverse: 1.0):
     return torch.stack(
         [torch.stack([q @ inverse @ g * scale(g, inverse) for g in rows]) for q in queries]
     )
+
+
+def residuals(case, draws, k):
+    """Mean residual of each training sample over its draws, ``[train]``."""
+    case.network.load_state_dict(case.checkpoints[k].parameters)
+    found = []
+    for i, x in enumerate(case.train):
+        timesteps, noise, _ = draws.draw(request_of(case, k, "train", i, x))
+        found.append(
+            torch.stack(
+                [
+                    output_of(case, "residual", x, t, eps)
+                    for t, noises in zip(timesteps[0], noise[0].double(), strict=True)
+                    for eps in noises
+                ]
+            ).mean()
+        )
+    return torch.stack(found)
+
+
+def attribution_scores(train, queries, residuals, damping):
+    """DAS: the squared change of the prediction, one sample left out at a time."""
+    rows = list(train)
+    damped = damping * sum(float(g.norm()) ** 2 for g in rows) / len(rows)
+    inverse = torch.linalg.inv(
+        damped * torch.eye(rows[0].numel(), dtype=torch.float64)
+        + sum(torch.outer(g, g) for g in rows)
+    )
+    return torch.stack(
+        [
+            torch.stack(
+                [
+                    (q @ inverse @ g * r / (1 - g @ inverse @ g)) ** 2
+                    for g, r in zip(rows, residuals, strict=True)
+                ]
+            )
+            for q in queries
+        ]
+    )
+
+
+def journey(case, k, x, timesteps, substeps):
+    """The clean pictures foreseen on one picture's way back to noise, one for each timestep."""
+    case.network.load_state_dict(case.checkpoints[k].parameters)
+    bars = case.schedule.alphas_cumprod.double()
+    low, high = x.min(), x.max()
+
+    def foresee(x_t, t):
+        with torch.no_grad():
+            noise = case.network(x_t[None], torch.tensor([t]))[0]
+        clean = (x_t - (1 - bars[t]).sqrt() * noise) / bars[t].sqrt()
+        return clean.clamp(low, high), noise
+
+    now, found = 0, []
+    for goal in timesteps:
+        for left in range(substeps, 0, -1):
+            clean, noise = foresee(x, now)
+            now += (goal - now) // left
+            x = bars[now].sqrt() * clean + (1 - bars[now]).sqrt() * noise
+        found.append(foresee(x, goal)[0])
+    return found
+
+
+def journey_feature(case, draws, k, x, q, substeps):
+    """Mean gradient of the loss at what is foreseen on the way, noised anew."""
+    timesteps = draws.draw(request_of(case, k, "query", q, x)).timesteps[0].tolist()
+    parts = []
+    for t, clean in zip(timesteps, journey(case, k, x, timesteps, substeps), strict=True):
+        noises = draws.draw(request_of(case, k, "query", 0, clean)).noise[0, 0].double()
+        parts.extend(gradient(output_of(case, "loss", clean, t, e), case.network) for e in noises)
+    return torch.stack(parts).mean(0)
+
+
+def request_of(case, k, side, i, x):
+    return Request([i], [content_key(x)], x.shape, side, 0, k, case.checkpoints[k].step, 100)

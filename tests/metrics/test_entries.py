@@ -18,6 +18,8 @@ FIELDS = {
     "minority-share@10": ["train_is_minority", "query_is_minority"],
     "norm-bias": ["gradient_norms"],
     "norm-bias-size": ["gradient_norms"],
+    "outliers-auroc": ["self_influence", "train_is_minority"],
+    "outliers-auprc": ["self_influence", "train_is_minority"],
     "tracing-hit@1": ["query_train_index"],
     "tracing-hit@10": ["query_train_index"],
     "tracing-mrr": ["query_train_index"],

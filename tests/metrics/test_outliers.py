@@ -4,7 +4,9 @@ import pytest
 import torch
 
 from retrac_plugin.errors import InputError, MissingDependencyError
+from retrac_plugin.metrics.evidence import Evidence
 from retrac_plugin.metrics.outliers import auprc, auroc
+from retrac_plugin.plugins import get_metric
 
 MINORITY = torch.tensor([True, False, True, False, False])
 SELF_INFLUENCE = torch.tensor([5.0, 4.0, 3.0, 2.0, 1.0])
@@ -26,6 +28,18 @@ def test_auroc_equals_the_share_of_pairs_in_order():
 def test_equal_values_are_guessing():
     assert auroc(torch.ones(5), MINORITY) == 0.5
     assert auprc(torch.ones(5), MINORITY) == pytest.approx(2 / 5)
+
+
+def test_what_is_registered_looks_at_the_evidence_alone():
+    known = Evidence(self_influence=SELF_INFLUENCE, train_is_minority=MINORITY)
+    values = torch.randn(3, 5, generator=torch.Generator().manual_seed(0))
+    assert get_metric("outliers-auroc")(values, known) == auroc(SELF_INFLUENCE, MINORITY)
+    assert get_metric("outliers-auprc")(values, known) == auprc(SELF_INFLUENCE, MINORITY)
+
+
+def test_without_self_influence_the_registered_say_what_is_missing():
+    with pytest.raises(InputError, match="lacks self_influence"):
+        get_metric("outliers-auroc")(torch.ones(3, 5), Evidence(train_is_minority=MINORITY))
 
 
 def test_order_of_the_set_does_not_matter():

@@ -2,39 +2,27 @@
 
 from __future__ import annotations
 
-import os
-import zipfile
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import adaptive_avg_pool2d
 
+from retrac_adapters import image_arrays
 from retrac_plugin.errors import InputError
 
 NAME = "cifar_mnist_retrac.npz"
-VARIABLE = "RETRAC_SHARED"
-"""Environment variable: the folder whose ``data`` folder holds the file."""
-
 KEYS = ("images", "is_mnist")
 
 
 def find(path: Path | None) -> Path:
-    """Return where the data lie: the path that was given, or where the variable says.
+    """Return where the data lie, see ``image_arrays.find``.
 
     Raises:
         InputError: If there is no such file.
     """
-    shared = os.environ.get(VARIABLE)
-    found = path if path is not None or shared is None else Path(shared) / "data" / NAME
-    if found is None or not found.is_file():
-        raise InputError(
-            f"no CIFAR-MNIST at {str(found)!r}: give --data FILE, or set {VARIABLE} to the folder "
-            f"that holds data/{NAME}. Expected an .npz of uint8 images [N, 32, 32, 3], airplanes "
-            "and zeros, and is_mnist [N], true for zeros"
-        )
-    return found
+    contents = "uint8 images [N, 32, 32, 3], airplanes and zeros, and is_mnist [N], true for zeros"
+    return image_arrays.find(path, NAME, contents)
 
 
 def load(path: Path, airplanes: int, zeros: int, side: int) -> tuple[Tensor, Tensor]:
@@ -52,11 +40,7 @@ def load(path: Path, airplanes: int, zeros: int, side: int) -> tuple[Tensor, Ten
     Raises:
         InputError: If the file is damaged, lacks a key, or holds fewer images.
     """
-    try:
-        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-            images, is_zero = (file[key] for key in KEYS)
-    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise InputError(f"cannot read {', '.join(KEYS)} from {str(path)!r}: {error}") from error
+    images, is_zero = image_arrays.read(path, KEYS)
     chosen = [np.flatnonzero(is_zero == kind) for kind in (False, True)]
     if len(chosen[0]) < airplanes or len(chosen[1]) < zeros:
         raise InputError(
@@ -64,5 +48,4 @@ def load(path: Path, airplanes: int, zeros: int, side: int) -> tuple[Tensor, Ten
             f"at least {airplanes} and {zeros}"
         )
     wanted = np.concatenate([chosen[0][:airplanes], chosen[1][:zeros]])
-    pixels = torch.from_numpy(images[wanted]).permute(0, 3, 1, 2).float() / 127.5 - 1
-    return adaptive_avg_pool2d(pixels, side), torch.from_numpy(is_zero[wanted]).bool()
+    return image_arrays.shrunk(images[wanted], side), torch.from_numpy(is_zero[wanted]).bool()

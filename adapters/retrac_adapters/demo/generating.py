@@ -12,7 +12,6 @@ from tqdm.auto import tqdm
 from retrac_adapters.demo.recipe import Recipe
 
 
-@torch.no_grad()
 def generate(run: Path, recipe: Recipe, count: int, seed: int) -> Tensor:
     """Return pictures ``[count, C, H, W]`` in [-1, 1], drawn by the run's last checkpoint.
 
@@ -25,6 +24,14 @@ def generate(run: Path, recipe: Recipe, count: int, seed: int) -> Tensor:
     last = run / f"checkpoint-{recipe.checkpoint_steps[-1]}"
     network = UNet2DModel.from_pretrained(last, subfolder="unet").eval()
     scheduler = DDPMScheduler.from_pretrained(run / "scheduler")
+    return sample(network, scheduler, recipe, count, seed)
+
+
+@torch.no_grad()
+def sample(
+    network: UNet2DModel, scheduler: DDPMScheduler, recipe: Recipe, count: int, seed: int
+) -> Tensor:
+    """Return pictures that a network draws; see ``generate``."""
     generator = torch.Generator().manual_seed(seed)
     side, channels = recipe.network["sample_size"], recipe.network["in_channels"]
     pictures = torch.randn(count, channels, side, side, generator=generator)

@@ -4,10 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 
 from retrac_adapters.cifar_mnist import data
-from retrac_adapters.cifar_mnist.task import REDUCED, WHOLE
+from retrac_adapters.cifar_mnist.task import REDUCED, WHOLE, _generated
+from retrac_adapters.image_arrays import VARIABLE
 from retrac_plugin.benchmarks.rows import measure
 from retrac_plugin.benchmarks.scoring import score_methods
 from retrac_plugin.cli import main
@@ -59,9 +61,18 @@ def test_a_quick_run_is_measured(path, tmp_path):
         assert (kind.evidence.query_labels == int(kind.name == "zeros")).all()
 
 
+def test_a_generated_picture_is_taken_for_what_it_is_like():
+    images = torch.cat([torch.full((4, 3, 2, 2), -0.5), torch.full((2, 3, 2, 2), 0.7)])
+    is_zero = torch.arange(6) >= 4
+    pictures = torch.stack([images[0] + 0.2, images[5] - 0.2])
+    known = _generated(pictures, images, is_zero)
+    assert known.query_is_minority.tolist() == [False, True]
+    assert known.query_labels.tolist() == [0, 1]
+
+
 def test_the_file_is_found_where_the_variable_says(path, tmp_path, monkeypatch):
-    monkeypatch.setenv(data.VARIABLE, str(tmp_path))
-    with pytest.raises(InputError, match=r"no CIFAR-MNIST at .*give --data FILE"):
+    monkeypatch.setenv(VARIABLE, str(tmp_path))
+    with pytest.raises(InputError, match=r"no cifar_mnist_retrac.npz at .*give --data FILE"):
         data.find(None)
     (tmp_path / "data").mkdir()
     path.rename(tmp_path / "data" / data.NAME)

@@ -1,4 +1,4 @@
-"""The digits task's ground truth as a small file that ships with the package."""
+"""A task's ground truth as a small file that ships with the package."""
 
 from __future__ import annotations
 
@@ -19,25 +19,33 @@ NAME = "ground_truth.safetensors"
 class Truth(NamedTuple):
     """What retraining showed.
 
-    The queries of ``losses`` are the held-out digits, then the generated ones, then the traced
+    The queries of ``losses`` are the held-out images, then the generated ones, then the traced
     training images.
     """
 
     generated: Tensor
-    """Pictures ``[query, 1, 8, 8]`` drawn by the model of the whole training set."""
+    """Pictures ``[query, C, H, W]`` drawn by the model of the whole training set."""
     subsets: Tensor
     """``[subset, train]``, bool."""
     losses: Tensor
     """``[seed, subset, query]``; NaN where a subset was not retrained with a seed."""
+    left_out: Tensor | None = None
+    """Training images that models were retrained without, one each, ``[image]``."""
+    left_out_losses: Tensor | None = None
+    """``[seed, image, query]``."""
 
 
-def shipped() -> Path:
-    """Return where the shipped file lies."""
-    return Path(str(files("retrac_adapters.digits").joinpath(NAME)))
+def shipped(package: str) -> Path:
+    """Return where a task's package ships the file."""
+    return Path(str(files(package).joinpath(NAME)))
 
 
-def read(path: Path) -> Truth:
+def read(path: Path, task: str) -> Truth:
     """Read what ``write`` wrote.
+
+    Args:
+        path: The file.
+        task: The task's name, for the message.
 
     Raises:
         InputError: If it cannot be read, or lacks a part.
@@ -46,12 +54,13 @@ def read(path: Path) -> Truth:
         return Truth(**load_file(path))
     except (SafetensorError, OSError, TypeError) as error:
         raise InputError(
-            f"cannot read the digits task's ground truth from {str(path)!r}: {error}. "
-            "`retrac benchmark digits --regenerate` makes it anew"
+            f"cannot read the ground truth of the task {task} from {str(path)!r}: {error}. "
+            f"`retrac benchmark {task} --regenerate` makes it anew"
         ) from error
 
 
 def write(truth: Truth, path: Path) -> None:
     """Write the file, whole or not at all."""
-    tensors = {name: tensor.contiguous() for name, tensor in truth._asdict().items()}
+    known = {name: tensor for name, tensor in truth._asdict().items() if tensor is not None}
+    tensors = {name: tensor.contiguous() for name, tensor in known.items()}
     write_atomically(path, lambda file: save_file(tensors, file))

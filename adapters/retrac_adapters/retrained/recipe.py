@@ -1,27 +1,13 @@
-"""How the digits task's models are trained, as plain values."""
+"""How the models of retrained tasks are trained, as plain values."""
 
 from __future__ import annotations
 
+from typing import Any
+
 from retrac_adapters.demo.recipe import Recipe
 
-EPOCHS = 75
 BATCH_SIZE = 32
 CHECKPOINTS = 5
-
-NETWORK = {
-    "sample_size": 8,
-    "in_channels": 1,
-    "out_channels": 1,
-    "block_out_channels": (8, 16),
-    "layers_per_block": 1,
-    "down_block_types": ("DownBlock2D", "DownBlock2D"),
-    "up_block_types": ("UpBlock2D", "UpBlock2D"),
-    "norm_num_groups": 4,
-    "attention_head_dim": 8,
-    "add_attention": False,
-    "dropout": 0.0,
-}
-"""A UNet2DModel of 40,489 parameters: one of them is retrained in seconds on one CPU core."""
 
 NOISE_SCHEDULE = {
     "num_train_timesteps": 1000,
@@ -32,17 +18,38 @@ NOISE_SCHEDULE = {
 }
 
 
-def recipe_for(images: int, seed: int, epochs: int = EPOCHS) -> Recipe:
+def network(color_channels: int) -> dict[str, Any]:
+    """Return a UNet2DModel for 8x8 images, of 40,489 parameters for one color channel.
+
+    One of them is retrained in seconds on one CPU core.
+    """
+    return {
+        "sample_size": 8,
+        "in_channels": color_channels,
+        "out_channels": color_channels,
+        "block_out_channels": (8, 16),
+        "layers_per_block": 1,
+        "down_block_types": ("DownBlock2D", "DownBlock2D"),
+        "up_block_types": ("UpBlock2D", "UpBlock2D"),
+        "norm_num_groups": 4,
+        "attention_head_dim": 8,
+        "add_attention": False,
+        "dropout": 0.0,
+    }
+
+
+def recipe_for(images: int, seed: int, epochs: int, color_channels: int = 1) -> Recipe:
     """Return the recipe for a training set of a given size: always the same number of epochs.
 
     Args:
         images: A multiple of ``BATCH_SIZE``, so that every batch is full.
         seed: Of the initial weights, the order of the images, the timesteps and the noise.
         epochs: Passes over the training set.
+        color_channels: Of the images.
     """
     steps = epochs * (images // BATCH_SIZE)
     return Recipe(
-        network=NETWORK,
+        network=network(color_channels),
         scheduler=NOISE_SCHEDULE,
         steps=steps,
         batch_size=BATCH_SIZE,

@@ -25,10 +25,13 @@ class Training:
     Attributes:
         members: Positions of its images in the training set.
         seed: Of its initial weights, the order of its images, its timesteps and noise.
+        without: Positions in the training set of images that are left out of its batches, the
+            others being visited as if they were there: whatever differs is their doing.
     """
 
     members: Tensor
     seed: int
+    without: tuple[int, ...] = ()
 
 
 def build_network(recipe: Recipe, seed: int) -> UNet2DModel:
@@ -60,11 +63,11 @@ def train_together(
         return prediction
 
     for step in range(recipe.steps):
-        noised, timesteps, noise = map(torch.stack, zip(*map(next, streams), strict=True))
+        noised, timesteps, noise, share = map(torch.stack, zip(*map(next, streams), strict=True))
         error = vmap(predict)(stacked, noised, timesteps) - noise
         optimizer.param_groups[0]["lr"] = recipe.learning_rate_at(step)
         optimizer.zero_grad()
-        torch.autograd.backward(error.square().flatten(1).mean(1).sum())
+        torch.autograd.backward((error.square().flatten(2).mean(2) * share).sum())
         optimizer.step()
     return [
         {name: value[m].detach().clone() for name, value in stacked.items()}
@@ -74,9 +77,10 @@ def train_together(
 
 def _visits(
     images: Tensor, training: Training, recipe: Recipe, scheduler: DDPMScheduler
-) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Yield noised images, timesteps and noise, batch after batch, epoch after epoch."""
+) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
+    """Yield noised images, timesteps, noise and each image's share in the loss, without end."""
     generator = torch.Generator().manual_seed(training.seed)
+    without = torch.tensor(training.without, dtype=torch.int64)
     while True:
         order = training.members[torch.randperm(len(training.members), generator=generator)]
         for ids in torch.split(order, recipe.batch_size):
@@ -84,4 +88,6 @@ def _visits(
                 scheduler.config.num_train_timesteps, ids.shape, generator=generator
             )
             noise = torch.randn(images[ids].shape, generator=generator)
-            yield scheduler.add_noise(images[ids], noise, timesteps), timesteps, noise
+            kept = (~torch.isin(ids, without)).float()
+            share = kept / kept.sum().clamp(min=1)  # nothing is learnt from an empty batch
+            yield scheduler.add_noise(images[ids], noise, timesteps), timesteps, noise, share

@@ -1,0 +1,1 @@
+"""Tasks whose ground truth is retraining: what they have in common."""

@@ -1,0 +1,33 @@
+"""What the model draws, so that one sees how well it was trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torch import Tensor
+
+from retrac_plugin.benchmarks.figures.style import new_figure, save
+from retrac_plugin.benchmarks.task import Task
+
+KIND = "generated"
+COLUMNS = 16
+MOST = 3 * COLUMNS
+
+
+def draw_generated(task: Task, path: Path) -> Path | None:
+    """Draw the generated queries side by side; None if there are none."""
+    pictures = next((kind.examples for kind in task.queries if kind.name == KIND), None)
+    if not isinstance(pictures, Tensor) or pictures.dim() != 4:
+        return None
+    shown = pictures[: min(MOST, len(pictures) // COLUMNS * COLUMNS or len(pictures))]
+    columns = min(COLUMNS, len(shown))
+    framed = ((shown.detach().cpu().clamp(-1, 1) + 1) / 2).movedim(1, -1)
+    height, width = framed.shape[1:3]
+    grid = framed.new_ones(len(shown) // columns * (height + 1), columns * (width + 1), 3)
+    for position, picture in enumerate(framed):
+        top, left = position // columns * (height + 1), position % columns * (width + 1)
+        grid[top : top + height, left : left + width] = picture
+    figure, (axes,) = new_figure(columns * 0.5, len(shown) // columns * 0.5)
+    axes.imshow(grid.numpy(), interpolation="nearest")
+    axes.set_axis_off()
+    return save(figure, path)

@@ -1,0 +1,171 @@
+"""Journey-TRAK: what a picture was on its way through the sampler, and what made that.
+
+No picture comes with its way, so it is led back: the deterministic sampler DDIM (Song et al., ICLR
+2021) run backwards, from the picture to noise, passes what it would pass forwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.func import functional_call
+
+from retrac_plugin.checkpoints import load_into
+from retrac_plugin.diffusion import LOSS_WEIGHT, DiffusionModel
+from retrac_plugin.draws import Draw, Draws, Request, draw_within
+from retrac_plugin.examples import Block, ExampleSource
+from retrac_plugin.methods.features import Feature
+from retrac_plugin.methods.setting import Setting
+from retrac_plugin.methods.trak import TRAK
+from retrac_plugin.passes import CheckpointPass
+
+SUBSTEPS = 5
+"""Steps of the sampler from one of the wanted timesteps to the next."""
+
+Denoise = Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
+
+BOTH: dict[str, Denoise] = {
+    "epsilon": lambda x_t, f, a, s: ((x_t - s * f) / a, f),
+    "sample": lambda x_t, f, a, s: (f, (x_t - a * f) / s),
+    "v_prediction": lambda x_t, f, a, s: (a * x_t - s * f, s * x_t + a * f),
+    "flow": lambda x_t, f, a, s: (x_t - s * f, x_t + a * f),
+}
+"""The clean sample and the noise that a prediction stands for, ``(x_t, prediction, a_t, s_t)``."""
+
+
+@dataclass(frozen=True, eq=False)
+class AtTheirTimesteps:
+    """Noise of given draws, each sample at one timestep of its own.
+
+    Attributes:
+        draws: The draws.
+        timesteps: ``[sample]``.
+    """
+
+    draws: Draws
+    timesteps: Tensor
+
+    def per_sample(self) -> tuple[int, int]:
+        """See ``Draws.per_sample``."""
+        return 1, self.draws.per_sample()[1]
+
+    def draw(self, request: Request) -> Draw:
+        """See ``Draws.draw``."""
+        noise = self.draws.draw(request).noise[:, :1]
+        return Draw(self.timesteps[request.ids][:, None], noise)
+
+
+class JourneyTRAK(TRAK):
+    """TRAK of what a query was on its way (Georgiev et al., arXiv 2312.06205).
+
+    ``phi_q`` is the mean over timesteps of the loss's gradient at ``(x0hat_t, t)``, noised anew,
+    where ``x0hat_t`` is the clean picture foreseen at ``t`` on the query's way through the sampler;
+    everything else is TRAK's. As in Zheng et al. (ICLR 2024) the way's steps are averaged.
+    """
+
+    name = "Journey-TRAK"
+
+    def needs(self) -> list[Feature]:
+        """See ``FeatureAttributor.needs``."""
+        (feature,) = super().needs()
+        return [replace(feature, queries=along_the_way)]
+
+
+def along_the_way(
+    setting: Setting, at: CheckpointPass, queries: ExampleSource
+) -> tuple[ExampleSource, Draws]:
+    """Return the pictures foreseen on the queries' way through the sampler, and their timesteps."""
+    examples: list[dict[str, Any]] = []
+    wanted: list[Tensor] = []
+    for block in queries.blocks(setting.batch_size):
+        timesteps = _timesteps(setting, at, queries, block)
+        foreseen = way(setting.model, _tensors(setting, at), block, timesteps)
+        wanted.append(timesteps.flatten())
+        examples += [
+            {"sample": picture, **{name: value[q] for name, value in block.conditions.items()}}
+            for q, pictures in enumerate(foreseen.cpu())
+            for picture in pictures
+        ]
+    draws = AtTheirTimesteps(setting.draws, torch.cat(wanted))
+    return ExampleSource(examples, "queries"), draws
+
+
+def _tensors(setting: Setting, at: CheckpointPass) -> dict[str, Tensor]:
+    return load_into(setting.model.network, at.checkpoint, setting.device)
+
+
+def _timesteps(
+    setting: Setting, at: CheckpointPass, queries: ExampleSource, block: Block
+) -> Tensor:
+    """Return the timesteps at which the queries are looked at, ``[query, T]``."""
+    step = at.position if at.checkpoint.step is None else at.checkpoint.step
+    request = Request(
+        block.ids,
+        block.keys,
+        block.samples.shape[1:],
+        "query",
+        queries.dataset_size,
+        at.position,
+        step,
+        *setting.model.drawing,
+    )
+    return by_noise(setting.model, draw_within(setting.draws, request).timesteps)
+
+
+def by_noise(model: DiffusionModel, timesteps: Tensor) -> Tensor:
+    """Return timesteps in the order of growing noise, along the last dimension."""
+    a, s = model.schedule.coefficients(timesteps, torch.float64)
+    return timesteps.gather(-1, (s / a).argsort(-1))
+
+
+@torch.no_grad()
+def way(
+    model: DiffusionModel, tensors: dict[str, Tensor], block: Block, timesteps: Tensor
+) -> Tensor:
+    """Return the clean pictures foreseen on the way back to noise, ``[query, T, *sample]``.
+
+    Each is held within its query's own range of values, as samplers do.
+
+    Args:
+        model: The diffusion model.
+        tensors: The network's, by name.
+        block: The queries.
+        timesteps: At which to look, by growing noise, ``[query, T]``.
+    """
+    device, dtype = next((t.device, t.dtype) for t in tensors.values() if t.is_floating_point())
+    x = block.samples.to(device, dtype)
+
+    def shaped(numbers: Tensor) -> Tensor:
+        return numbers.view(-1, *(1,) * (x.dim() - 1))
+
+    own = x.flatten(1)
+    low, high = (shaped(bound) for bound in (own.min(1).values, own.max(1).values))
+    conditions = {
+        name: value.to(device) for name, value in block.conditions.items() if name != LOSS_WEIGHT
+    }
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return functional_call(model.network, tensors, args, kwargs)
+
+    def both(x_t: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+        predicted = model.predict(call, x_t, t, conditions)
+        clean, noise = BOTH[model.schedule.prediction_type](x_t, predicted, *coefficients(t))
+        return clean.clamp(low, high), noise
+
+    def coefficients(t: Tensor) -> list[Tensor]:
+        return [shaped(c) for c in model.schedule.coefficients(t, dtype)]
+
+    least = by_noise(model, torch.arange(model.schedule.num_timesteps))[0].to(device)
+    now, found = least.expand(len(x)), []
+    for goal in timesteps.T.to(device):
+        for left in range(SUBSTEPS, 0, -1):
+            clean, noise = both(x, now)
+            now = now + (goal - now) // left
+            a, s = coefficients(now)
+            x = a * clean + s * noise
+        found.append(both(x, goal)[0])
+    return torch.stack(found, dim=1)
