@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from retrac_plugin.frameworks import register_with
     from retrac_plugin.reading import read_run
     from retrac_plugin.recorder import Recorder
+    from retrac_plugin.repeats import attribute_repeatedly
     from retrac_plugin.run import Run
     from retrac_plugin.schedules import NoiseLevels, NoiseSchedule, VariancePreserving
     from retrac_plugin.scores import Scores
@@ -44,6 +45,7 @@ _HOMES = {
     "Trace": "trace",
     "Uniform": "draws",
     "VariancePreserving": "schedules",
+    "attribute_repeatedly": "repeats",
     "attribute_together": "attributors",
     "named": "examples",
     "read_run": "reading",
@@ -73,6 +75,7 @@ __all__ = [
     "Uniform",
     "VariancePreserving",
     "WrappedModel",
+    "attribute_repeatedly",
     "attribute_together",
     "hookimpl",
     "named",

@@ -10,12 +10,15 @@ Estimation", TMLR 2024.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from retrac_plugin.budget import as_bytes
 from retrac_plugin.checkpoints import Checkpoint, check_checkpoints
 from retrac_plugin.diffusion import DiffusionModel, check_deterministic
 from retrac_plugin.draws import Draws, Recorded, Strided, Uniform
@@ -23,7 +26,9 @@ from retrac_plugin.errors import InputError
 from retrac_plugin.examples import Examples, ExampleSource
 from retrac_plugin.gradients.engine import EngineFactory
 from retrac_plugin.gradients.streamed import StreamedEngine
+from retrac_plugin.mapped import mapped_zeros
 from retrac_plugin.passes import CheckpointPass
+from retrac_plugin.planning import plan_for
 from retrac_plugin.rescaling import DIFFUSION_RETRAC, DIFFUSION_TRACIN, Method
 from retrac_plugin.scores import Scores
 
@@ -37,7 +42,12 @@ class DiffusionAttributor:
         train_draws: Timestep and noise of each training sample. Default: ``Uniform(1)``; pass
             ``Recorded(trace)`` where training was recorded.
         query_draws: Timesteps and noise of each query. Default: ``Strided(10, noise_draws=4)``.
-        batch_size: Samples per network pass; changes cost, never a score.
+        batch_size: Samples per network pass, at most; changes cost, never a score.
+        max_memory: Bytes, or such as ``"4GB"``: what to take beside the network and the data.
+            Batches and blocks of queries are cut to fit, and each block costs one pass over the
+            training set; see ``budget``. Default: as much as the queries' gradients need.
+        query_store: A folder for the queries' gradients where they do not fit in memory; they lie
+            there in a temporary file, and one pass over the training set is enough. CPU only.
         device: Where to compute; default: where the network is. The network is not moved.
         engine: What computes gradients.
         progress: Show a progress bar; default: on a terminal. Or what makes one for so many
@@ -49,7 +59,7 @@ class DiffusionAttributor:
 
     method: ClassVar[Method]
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 all but two are named when given
         self,
         model: DiffusionModel,
         checkpoints: Sequence[Checkpoint],
@@ -57,6 +67,8 @@ class DiffusionAttributor:
         train_draws: Draws | None = None,
         query_draws: Draws | None = None,
         batch_size: int = 64,
+        max_memory: int | str | None = None,
+        query_store: str | Path | None = None,
         device: str | torch.device | None = None,
         engine: EngineFactory = StreamedEngine,
         progress: bool | Callable[[int], Any] | None = None,
@@ -78,7 +90,14 @@ class DiffusionAttributor:
                 "these has none. Write Checkpoint(parameters, step_size, step)"
             )
         self.batch_size = batch_size
+        self.max_memory = None if max_memory is None else as_bytes(max_memory)
         self.device = _device(device, model)
+        if query_store is not None and self.device.type != "cpu":
+            raise InputError(
+                f"query_store: files are mapped into the CPU's memory, and this runs on "
+                f"{self.device}. Give max_memory instead: queries are then taken in blocks"
+            )
+        self.query_store = query_store
         self.engine = engine
         self.progress = progress
 
@@ -118,7 +137,7 @@ class DiffusionAttributor:
                 total += self.checkpoints[k].step_size * products * self.method.rescale(norms)
         return total
 
-    def passes(self, bar: Any) -> Iterator[CheckpointPass]:
+    def passes(self, bar: Any, batch_size: int | None = None) -> Iterator[CheckpointPass]:
         """Yield every checkpoint, loaded in its turn and not kept; ``bar`` counts the samples."""
         check_deterministic(self.model.network)
         for position, checkpoint in enumerate(self.checkpoints):
@@ -128,7 +147,7 @@ class DiffusionAttributor:
                 position,
                 self.engine,
                 self.device,
-                self.batch_size,
+                batch_size or self.batch_size,
                 bar.update,
             )
 
@@ -139,6 +158,12 @@ class DiffusionAttributor:
             return self.progress(total)
         disable = None if self.progress is None else not self.progress
         return tqdm(total=total, desc=self.method.name, unit="sample", disable=disable, leave=False)
+
+    def zeros_for(self, at: CheckpointPass) -> Callable[..., Tensor] | None:
+        """Return what makes the matrix of query gradients, None for memory."""
+        if self.query_store is None:
+            return None
+        return partial(mapped_zeros, self.query_store, dtype=at.dtype)
 
     def zeros(self, *shape: int) -> Tensor:
         """Return scores of 0, in the model's floating type but never in less than float32."""
@@ -188,25 +213,38 @@ def attribute_together(
     sizes = len(sources[1]), len(sources[0])
     values = first.zeros(len(attributors), *sizes)
     norms = first.zeros(len(first.checkpoints), sizes[1])
-    with first.bar(sum(sizes)) as bar:
-        for k, at in enumerate(first.passes(bar)):
-            rescalings = [attributor.method.rescale for attributor in attributors]
-            gradients = at.query_gradients(sources[1], first.query_draws, rescalings)
-            products, norms[k] = at.train_products(
-                sources[0], first.train_draws, gradients.flatten(0, 1)
-            )
-            products = products.T.reshape(*gradients.shape[:2], -1)
-            for total, rescale, part in zip(values, rescalings, products, strict=True):
-                total += first.checkpoints[k].step_size * part * rescale(norms[k])
+    rescalings = [attributor.method.rescale for attributor in attributors]
+    fallbacks: dict[str, str] = {}
+    plan = plan_for(first, sources[0], sizes[0], len(attributors))
+    with first.bar(plan.samples(sizes[1], sizes[0])) as bar:
+        for k, at in enumerate(first.passes(bar, plan.batch_size)):
+            start = 0
+            for gradients in at.query_blocks(
+                sources[1], first.query_draws, rescalings, plan.queries_at_once, first.zeros_for(at)
+            ):
+                products, norms[k] = at.train_products(
+                    sources[0], first.train_draws, gradients.flatten(0, 1)
+                )
+                products = products.T.reshape(*gradients.shape[:2], -1)
+                stop = start + gradients.shape[1]
+                for total, rescale, part in zip(values, rescalings, products, strict=True):
+                    scaled = first.checkpoints[k].step_size * part * rescale(norms[k])
+                    total[start:stop] += scaled
+                start = stop
+            fallbacks |= at.engine.fallbacks()
     return [
-        Scores(total, norms, _about(attributor))
+        Scores(total, norms, _about(attributor) | {"fallbacks": fallbacks})
         for total, attributor in zip(values, attributors, strict=True)
     ]
 
 
 def _about(attributor: DiffusionAttributor) -> dict[str, Any]:
+    sizes = {name: p.numel() for name, p in attributor.model.network.named_parameters()}
+    names = attributor.model.attributed_names()
     return {
         "method": attributor.method.name,
+        "attributed_parameters": sum(sizes[name] for name in names),
+        "of_parameters": sum(sizes.values()),
         "train_draws": type(attributor.train_draws).__name__,
         "query_draws": type(attributor.query_draws).__name__,
         "checkpoint_steps": [checkpoint.step for checkpoint in attributor.checkpoints],

@@ -77,6 +77,11 @@ def retrac_register_commands() -> Iterable[CommandEntry]:
         _lazily("cli.attribute", "attribute"),
     )
     yield CommandEntry(
+        "estimate",
+        "Say what an attribution will take: time, memory and disk.",
+        _lazily("cli.estimate", "estimate"),
+    )
+    yield CommandEntry(
         "self-influence",
         "Rank the training images by their influence on themselves.",
         _lazily("cli.self_influence", "self_influence"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -30,6 +30,8 @@ class Checkpoint:
             other names than the network's.
         preconditioner: How the optimiser scaled its steps by parameter, see ``preconditioners``;
             None for plain gradient steps.
+        query_parameters: Other weights, likewise, at which to take the queries' gradients, such as
+            the moving average that pictures are made with; None for the same.
     """
 
     parameters: Mapping[str, Tensor] | str | Path = field(repr=False)
@@ -37,6 +39,13 @@ class Checkpoint:
     step: int | None = None
     read: Callable[[Path], dict[str, Tensor]] = field(default=read_weights, repr=False)
     preconditioner: Preconditioner | None = field(default=None, repr=False)
+    query_parameters: Mapping[str, Tensor] | str | Path | None = field(default=None, repr=False)
+
+    def on_query_side(self) -> Checkpoint:
+        """Return the checkpoint at which the queries' gradients are taken; itself by default."""
+        if self.query_parameters is None:
+            return self
+        return replace(self, parameters=self.query_parameters, query_parameters=None)
 
     def load(self) -> dict[str, Tensor]:
         """Return the state dict.

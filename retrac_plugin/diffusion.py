@@ -58,7 +58,7 @@ class DiffusionModel:
         schedule: The training process.
         element_loss: The loss of each element.
         weight: Weight of the loss at each timestep, or None.
-        patterns: Which trainable parameters are attributed; glob patterns over their names.
+        choices: Which trainable parameters are attributed, see ``attributing``.
         timestep_distribution: From which distribution training draws timesteps.
         noise_offset: Standard deviation of what training adds to a whole channel of the noise.
     """
@@ -68,7 +68,7 @@ class DiffusionModel:
     schedule: NoiseSchedule
     element_loss: ElementLoss = squared_error
     weight: TimestepWeight | None = None
-    patterns: tuple[str, ...] = ("*",)
+    choices: tuple[str | type[nn.Module], ...] = ("*",)
     timestep_distribution: TimestepDistribution = uniform
     noise_offset: float = 0.0
 
@@ -116,9 +116,14 @@ class DiffusionModel:
         """Number of timesteps, their distribution, noise offset: what ``draws.Request`` asks by."""
         return self.schedule.num_timesteps, self.timestep_distribution, self.noise_offset
 
-    def attributing(self, *patterns: str) -> DiffusionModel:
-        """Return the same model with only the parameters that match a glob pattern attributed."""
-        return replace(self, patterns=patterns)
+    def attributing(self, *choices: str | type[nn.Module]) -> DiffusionModel:
+        """Return the same model with only some of its trainable parameters attributed.
+
+        Args:
+            *choices: Glob patterns over their names, such as ``"*attn*"``, and types of the modules
+                that hold them, such as ``torch.nn.Linear``; what any of them chooses counts.
+        """
+        return replace(self, choices=choices)
 
     def attributed_names(self) -> list[str]:
         """Return the names of the attributed parameters, in the network's order.
@@ -127,11 +132,19 @@ class DiffusionModel:
             InputError: If none is left.
         """
         trainable = [n for n, p in self.network.named_parameters() if p.requires_grad]
-        names = [n for n in trainable if any(fnmatchcase(n, p) for p in self.patterns)]
+        patterns = [choice for choice in self.choices if isinstance(choice, str)]
+        types = tuple(choice for choice in self.choices if not isinstance(choice, str))
+        names = [
+            name
+            for name in trainable
+            if any(fnmatchcase(name, pattern) for pattern in patterns)
+            or isinstance(self.network.get_submodule(name.rpartition(".")[0]), types)
+        ]
         if not names:
+            chosen = ", ".join([*patterns, *(kind.__name__ for kind in types)])
             raise InputError(
                 f"no parameter to attribute: of {len(trainable)} trainable parameters none matches "
-                f"{', '.join(self.patterns)}. Set requires_grad, or choose other patterns"
+                f"{chosen}. Set requires_grad, or choose other patterns or types of modules"
             )
         return names
 

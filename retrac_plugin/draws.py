@@ -27,6 +27,9 @@ class Draw(NamedTuple):
     """``[sample, T]``, int64."""
     noise: Tensor
     """``[sample, T, S, *sample shape]``."""
+    samples: Tensor | None = None
+    """``[sample, T, *sample shape]``: the samples as they were at these draws, flipped or drawn by
+    an autoencoder, where that was recorded; None for those of the dataset."""
 
 
 class Request(NamedTuple):
@@ -129,6 +132,9 @@ class Uniform:
 class Recorded:
     """The timestep and noise with which a sample was really trained, last before the checkpoint.
 
+    Where training's samples were kept, they are taken in the place of the dataset's, which may have
+    been augmented or encoded otherwise.
+
     Attributes:
         trace: What training recorded.
     """
@@ -148,7 +154,9 @@ class Recorded:
         self.trace.check_dataset(request.dataset_size, request.ids, request.keys)
         visits = self.trace.last_visits(request.ids, request.step)
         noise = self.trace.noise(visits, request.shape)
-        return Draw(self.trace.timesteps[visits][:, None], noise[:, None, None])
+        kept = self.trace.keeps_samples
+        samples = self.trace.samples(visits, request.shape)[:, None] if kept else None
+        return Draw(self.trace.timesteps[visits][:, None], noise[:, None, None], samples)
 
 
 @dataclass(frozen=True, eq=False)

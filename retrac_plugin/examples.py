@@ -6,7 +6,7 @@ arguments; a bare tensor stands for ``{"sample": tensor}``. Its id is its index 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -85,6 +85,18 @@ class ExampleSource:
         for start in range(0, len(self.ids), size):
             wanted = self.ids[start : start + size]
             yield collate([as_fields(self.data[i], self.role) for i in wanted], wanted, self.role)
+
+
+def gathered(blocks: Iterable[Block], at_once: int) -> Iterator[list[Block]]:
+    """Yield consecutive blocks together, as many as hold at most ``at_once`` examples."""
+    together: list[Block] = []
+    for block in blocks:
+        if together and sum(len(b.ids) for b in [*together, block]) > at_once:
+            yield together
+            together = []
+        together.append(block)
+    if together:
+        yield together
 
 
 def as_fields(example: Any, role: str) -> dict[str, Any]:

@@ -118,7 +118,8 @@ class RunRequest:
     Attributes:
         directory: The run's folder.
         loss: The loss the run was trained with.
-        weights: ``"raw"`` or ``"ema"``.
+        weights: ``"raw"`` or ``"ema"``, for the gradients of the training set.
+        query_weights: The same, for those of the queries; None for ``weights``.
         base: Where the model that was fine-tuned lies, or None.
         model: A ``DiffusionModel``, where the folder does not describe one, or None.
         arguments: Arguments of the training script that are known otherwise, by name.
@@ -132,6 +133,7 @@ class RunRequest:
     model: Any = None
     arguments: Mapping[str, Any] = field(default_factory=dict)
     optimizer: str = "plain"
+    query_weights: str | None = None
 
 
 @hookspec

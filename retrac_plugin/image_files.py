@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -33,6 +33,42 @@ class FileExamples(Dataset[dict[str, Any]]):
     def __len__(self) -> int:
         return len(self.names)
 
+    def prepare(self, progress: bool = True) -> None:
+        """Do what takes long before the examples can be read, with a progress bar."""
+
+    @property
+    def missing(self) -> int:
+        """How many examples ``prepare`` has still to work on."""
+        return 0
+
+    @property
+    def bytes_each(self) -> int:
+        """What ``prepare`` leaves on disk for each of them, on average."""
+        return 0
+
+    @property
+    def remark(self) -> str:
+        """What to know of the examples, in a sentence, or nothing."""
+        return ""
+
+
+class ExampleReader(Protocol):
+    """How a run's images become examples."""
+
+    def train(self, path: Path | None, cache: Path, device: torch.device) -> FileExamples:
+        """Return the training set.
+
+        Args:
+            path: A folder of images or a file of tensors; None for what the run's arguments name.
+            cache: Folder for what is computed once.
+            device: Where to compute it.
+        """
+
+    def queries(
+        self, path: Path, prompt: str | None, cache: Path, device: torch.device
+    ) -> FileExamples:
+        """Return pictures to explain, all of which were generated from ``prompt``."""
+
 
 class ImageFiles(FileExamples):
     """Image files as tensors ``[C, H, W]`` in [-1, 1]: grey images with one channel, others RGB."""
@@ -55,6 +91,27 @@ class Fields(FileExamples):
     def __getitem__(self, index: int) -> dict[str, Any]:
         row = {name: values[index] for name, values in self.fields.items()}
         return {**row, "sample": _scaled(row["sample"])}
+
+
+class PlainFiles:
+    """Reads images as they are, for models that know neither latents nor captions."""
+
+    def train(self, path: Path | None, cache: Path, device: torch.device) -> FileExamples:
+        """See ``ExampleReader.train``."""
+        if path is None:
+            raise InputError("the run does not say where its training set is: pass it")
+        return read_examples(path)
+
+    def queries(
+        self, path: Path, prompt: str | None, cache: Path, device: torch.device
+    ) -> FileExamples:
+        """See ``ExampleReader.queries``."""
+        if prompt is not None:
+            raise InputError(
+                f"got the prompt {prompt!r}, but the run brings no text encoder. Pass base=, the "
+                "folder of the model that it started from"
+            )
+        return read_examples(path)
 
 
 def read_examples(path: Path) -> FileExamples:

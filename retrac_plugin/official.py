@@ -41,7 +41,8 @@ def read_official(request: RunRequest, files: Mapping[int, Path]) -> Run:
     Raises:
         InputError: If the request brings no model, or asks for EMA weights.
     """
-    if request.model is None or (request.weights, request.optimizer) != ("raw", "plain"):
+    asked = (request.weights, request.query_weights or "raw", request.optimizer)
+    if request.model is None or asked != ("raw", "raw", "plain"):
         raise InputError(
             f"{str(request.directory)!r} holds checkpoints of the paper's own training code, which "
             "describe no network and keep no EMA and no optimiser: pass model=retrac.wrap(network, "

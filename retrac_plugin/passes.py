@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from functools import partial
-from typing import Any
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor
 
+from retrac_plugin.budget import saved_bytes
 from retrac_plugin.checkpoints import Checkpoint, load_into
 from retrac_plugin.diffusion import DiffusionModel, NoisyBatch
-from retrac_plugin.draws import Draw, Draws, Request, draw_within
-from retrac_plugin.errors import GradientError, InputError
-from retrac_plugin.examples import Block, ExampleSource
+from retrac_plugin.draws import Draws
+from retrac_plugin.examples import Block, ExampleSource, gathered
 from retrac_plugin.gradients.engine import (
     EngineFactory,
     Features,
@@ -23,11 +22,15 @@ from retrac_plugin.gradients.engine import (
     Parameters,
     Products,
 )
-from retrac_plugin.preconditioners import along
+from retrac_plugin.noising import Noising
 from retrac_plugin.rescaling import Rescaling
+from retrac_plugin.rows import add_rows, check_finite
 
 Tick = Callable[[int], object]
 """Called with the number of samples done, for a progress bar."""
+
+Zeros = Callable[..., Tensor]
+"""Makes zeros of a shape."""
 
 Projecting = Callable[[Iterable[NoisyBatch], int], Iterator[Features]]
 """``(batches, draws of a row) -> projected rows``, batch by batch and in order."""
@@ -57,33 +60,56 @@ class CheckpointPass:
     device: torch.device
     batch_size: int
     tick: Tick
+    losses: LossFunction = field(init=False)
+    attributed: Parameters = field(init=False)
     engine: GradientEngine = field(init=False)
     dtype: torch.dtype = field(init=False)
 
     def __post_init__(self) -> None:
         fixed = load_into(self.model.network, self.checkpoint, self.device)
-        attributed: Parameters = {name: fixed.pop(name) for name in self.model.attributed_names()}
-        self.dtype = next(iter(attributed.values())).dtype
-        losses: LossFunction = partial(self.model.losses, fixed)
-        if self.checkpoint.preconditioner is not None:
-            roots = self.checkpoint.preconditioner()
-            losses, attributed = along(losses, attributed, roots)
-        self.engine = self.make_engine(losses, attributed)
+        self.attributed = {name: fixed.pop(name) for name in self.model.attributed_names()}
+        self.dtype = next(iter(self.attributed.values())).dtype
+        self._noising = Noising(self.model, self.checkpoint, self.position, self.device, self.dtype)
+        self.losses = partial(self.model.losses, fixed)
+        self.engine = self.make_engine(self.losses, self.attributed, self._scales())
 
     def query_gradients(
         self, source: ExampleSource, draws: Draws, rescalings: Sequence[Rescaling]
     ) -> Tensor:
         """Return ``[rescaling, query, width]``: ``1/T sum_t rescaled(1/S sum_s g(q, t, s))``."""
-        blocks = list(source.blocks(self._block_size(draws)))
-        total = torch.zeros(
-            len(rescalings), len(source), self.engine.width, dtype=self.dtype, device=self.device
-        )
-        start = 0
-        for block in blocks:
-            stop = start + len(block.ids)
-            self.add_query_gradients(total[:, start:stop], block, source, draws, rescalings)
-            start = stop
-        return total
+        return next(self.query_blocks(source, draws, rescalings, len(source)))
+
+    def query_blocks(
+        self,
+        source: ExampleSource,
+        draws: Draws,
+        rescalings: Sequence[Rescaling],
+        at_once: int,
+        zeros: Zeros | None = None,
+    ) -> Iterator[Tensor]:
+        """Yield the same ``[rescaling, some queries, width]``, at most so many queries at a time.
+
+        Args:
+            source: The queries.
+            draws: Their timesteps and noise.
+            rescalings: What to do with norms.
+            at_once: Queries at a time; each block overwrites the one before.
+            zeros: Makes the matrix from its shape; default: in memory, on the device.
+        """
+        space: Tensor | None = None
+        for blocks in gathered(source.blocks(min(self._block_size(draws), at_once)), at_once):
+            count = sum(len(block.ids) for block in blocks)
+            if space is None:
+                space = (zeros or self._zeros)(len(rescalings) * at_once, self.engine.width)
+            else:
+                space.zero_()
+            total = space[: len(rescalings) * count].view(len(rescalings), count, -1)
+            start = 0
+            for block in blocks:
+                stop = start + len(block.ids)
+                self.add_query_gradients(total[:, start:stop], block, source, draws, rescalings)
+                start = stop
+            yield total
 
     def add_query_gradients(
         self,
@@ -96,18 +122,18 @@ class CheckpointPass:
     ) -> None:
         """Add one block's timestep-averaged gradients to ``total [rescaling, query, width]``."""
         timesteps_each, noise_each = draws.per_sample()
-        draw = self._draw(block, source, draws, side)
-        num_rows, at_once = draw.timesteps.numel(), max(1, self.batch_size // noise_each)
+        draw = self._noising.draw(block, source, draws, side)
+        num_rows = draw.timesteps.numel()
+        at_once = max(1, min(self.batch_size // noise_each, self._gradients_at_once()))
         for start in range(0, num_rows, at_once):
             rows = torch.arange(start, min(start + at_once, num_rows))
-            batch = self._diffuse(block, draw, rows)
-            losses, gradients = self.engine.gradients(batch, noise_each)
+            batch = self._noising.diffuse(block, draw, rows)
+            losses, gradients = self._engine_of(side).gradients(batch, noise_each)
             norms = torch.linalg.vector_norm(gradients, dim=1)
             query = rows // timesteps_each
-            self._check_finite(side, losses, norms, [block.ids[q] for q in query], batch.timesteps)
+            self._check(side, losses, norms, [block.ids[q] for q in query], batch.timesteps)
             for part, rescale in zip(total, rescalings, strict=True):
-                scaled = gradients * (rescale(norms) / timesteps_each)[:, None]
-                part.index_add_(0, query.to(self.device), scaled)
+                add_rows(part, query, gradients, rescale(norms) / timesteps_each)
         self.tick(len(block.ids))
 
     def train_products(
@@ -126,7 +152,7 @@ class CheckpointPass:
 
         def batches() -> Iterator[NoisyBatch]:
             for block in source.blocks(self._block_size(draws)):
-                batch = self._train_batch(block, source, draws)
+                batch = self._noising.whole(block, source, draws)
                 seen.append(batch.timesteps)
                 yield batch
 
@@ -137,21 +163,18 @@ class CheckpointPass:
             self.tick(len(products.norms))
             yield products
         # At the end, not in each block: looking at values makes the CPU wait for the device.
-        self._check_finite(
-            "train", torch.cat(losses), torch.cat(norms), source.ids, torch.cat(seen)
-        )
+        self._check("train", torch.cat(losses), torch.cat(norms), source.ids, torch.cat(seen))
 
     def train_gradients(
         self, source: ExampleSource, draws: Draws
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield, block by block, the whole train gradients ``[train, width]`` and their norms."""
         timesteps_each, noise_each = draws.per_sample()
-        at_once = max(1, GRADIENT_BYTES // (self.engine.width * self.dtype.itemsize))
-        for block in source.blocks(min(self._block_size(draws), at_once)):
-            batch = self._train_batch(block, source, draws)
+        for block in source.blocks(min(self._block_size(draws), self._gradients_at_once())):
+            batch = self._noising.whole(block, source, draws)
             losses, gradients = self.engine.gradients(batch, timesteps_each * noise_each)
             norms = torch.linalg.vector_norm(gradients, dim=1)
-            self._check_finite("train", losses, norms, block.ids, batch.timesteps)
+            self._check("train", losses, norms, block.ids, batch.timesteps)
             yield gradients, norms
             self.tick(len(block.ids))
 
@@ -171,8 +194,7 @@ class CheckpointPass:
 
         def batches() -> Iterator[NoisyBatch]:
             for block in source.blocks(self._block_size(draws)):
-                draw = self._draw(block, source, draws, side)
-                batch = self._diffuse(block, draw, torch.arange(draw.timesteps.numel()))
+                batch = self._noising.whole(block, source, draws, side)
                 seen.append((block.ids, batch.timesteps))
                 yield batch
 
@@ -180,7 +202,7 @@ class CheckpointPass:
             ids, timesteps = seen.pop(0)
             rows_each = len(features.norms) // len(ids)
             of_rows = [i for i in ids for _ in range(rows_each)]
-            self._check_finite(side, features.losses, features.norms, of_rows, timesteps)
+            self._check(side, features.losses, features.norms, of_rows, timesteps)
             yield features
             self.tick(len(ids))
 
@@ -190,80 +212,51 @@ class CheckpointPass:
         """Return each train gradient's product with its own query gradient, and its norm."""
         dots, norms = [], []
         size = min(self._block_size(train_draws), self._block_size(query_draws))
+        size = min(size, self._gradients_at_once())
         for block in source.blocks(size):
-            queries = self._zeros(1, len(block.ids))
+            queries = self._zeros(1, len(block.ids), self.engine.width)
             self.add_query_gradients(queries, block, source, query_draws, [rescale])
-            batch = self._train_batch(block, source, train_draws)
+            batch = self._noising.whole(block, source, train_draws)
             per_sample = batch.timesteps.shape[0] // len(block.ids)
             for products in self.engine.products([batch], per_sample, queries[0]):
-                self._check_finite(
-                    "train", products.losses, products.norms, block.ids, batch.timesteps
-                )
+                self._check("train", products.losses, products.norms, block.ids, batch.timesteps)
                 dots.append(products.dots.diagonal())
                 norms.append(products.norms)
         return torch.cat(dots), torch.cat(norms)
 
+    def _scales(self) -> Parameters | None:
+        """Return what the checkpoint's preconditioner multiplies gradients with, if it has one."""
+        if self.checkpoint.preconditioner is None:
+            return None
+        roots = self.checkpoint.preconditioner()
+        return {n: roots[n].to(like.device, like.dtype) for n, like in self.attributed.items()}
+
+    def sample_bytes(self, source: ExampleSource, draws: Draws) -> int:
+        """Return the bytes of activations that one sample takes, see ``budget.saved_bytes``."""
+        batch = self._noising.whole(next(source.blocks(1)), source, draws)
+        return saved_bytes(self.losses, self.attributed, batch) // len(batch.timesteps)
+
     def _zeros(self, *shape: int) -> Tensor:
-        return torch.zeros(*shape, self.engine.width, dtype=self.dtype, device=self.device)
+        return torch.zeros(*shape, dtype=self.dtype, device=self.device)
+
+    def _gradients_at_once(self) -> int:
+        """Return how many whole gradients may be there beside the queries'."""
+        return max(1, GRADIENT_BYTES // (self.engine.width * self.dtype.itemsize))
+
+    def _engine_of(self, side: str) -> GradientEngine:
+        return self.engine if side == "train" else self._query_engine
+
+    @cached_property
+    def _query_engine(self) -> GradientEngine:
+        other = self.checkpoint.on_query_side()
+        return self.engine if other is self.checkpoint else replace(self, checkpoint=other).engine
 
     def _block_size(self, draws: Draws) -> int:
         timesteps_each, noise_each = draws.per_sample()
         return max(1, self.batch_size // (timesteps_each * noise_each))
 
-    def _train_batch(self, block: Block, source: ExampleSource, draws: Draws) -> NoisyBatch:
-        draw = self._draw(block, source, draws, "train")
-        return self._diffuse(block, draw, torch.arange(draw.timesteps.numel()))
-
-    def _draw(self, block: Block, source: ExampleSource, draws: Draws, side: str) -> Draw:
-        step = self.position if self.checkpoint.step is None else self.checkpoint.step
-        request = Request(
-            block.ids,
-            block.keys,
-            block.samples.shape[1:],
-            side,
-            source.dataset_size,
-            self.position,
-            step,
-            *self.model.drawing,
-        )
-        return draw_within(draws, request)
-
-    def _diffuse(self, block: Block, draw: Draw, rows: Tensor) -> NoisyBatch:
-        """Return the noisy samples of some (sample, timestep) rows, a row's draws side by side."""
-        timesteps_each, noise_each = draw.noise.shape[1:3]
-        if not block.samples.is_floating_point():
-            raise InputError(
-                f"samples are {block.samples.dtype}, expected floating-point numbers in the range "
-                "that the model was trained on, such as images / 127.5 - 1"
-            )
-        which = (rows // timesteps_each).repeat_interleave(noise_each)
-        return self.model.diffuse(
-            self._move(block.samples[which]),
-            self._move(draw.timesteps.flatten()[rows].repeat_interleave(noise_each)),
-            self._move(draw.noise.flatten(0, 1)[rows].flatten(0, 1)),
-            {name: self._select(value, which) for name, value in block.conditions.items()},
-        )
-
-    def _select(self, value: Any, which: Tensor) -> Any:
-        if isinstance(value, dict):
-            return {name: self._select(part, which) for name, part in value.items()}
-        return self._move(value[which])
-
-    def _move(self, tensor: Tensor) -> Tensor:
-        floating = tensor.is_floating_point()
-        return tensor.to(self.device, self.dtype if floating else None)
-
-    def _check_finite(
+    def _check(
         self, side: str, losses: Tensor, norms: Tensor, ids: Sequence[int], timesteps: Tensor
     ) -> None:
-        """Refuse losses ``[row, draw]`` or norms ``[row]`` that are not finite; name the first."""
-        bad = ~(losses.isfinite().all(1) & norms.isfinite())
-        if not bad.any():
-            return
-        row = int(bad.nonzero()[0])
-        what = "gradient" if losses[row].isfinite().all() else "loss"
-        at = sorted(set(timesteps.view(len(norms), -1)[row].tolist()))
-        raise GradientError(
-            f"the {what} of {side} sample {ids[row]} is not finite at timestep "
-            f"{', '.join(map(str, at))} of {self.checkpoint.name} (position {self.position})"
-        )
+        where = f"{self.checkpoint.name} (position {self.position})"
+        check_finite(side, losses, norms, ids, timesteps, where)

@@ -16,7 +16,6 @@ import torch
 from torch import Tensor, nn
 
 from retrac_plugin.errors import CheckpointError
-from retrac_plugin.gradients.engine import Batch, LossFunction, Parameters
 from retrac_plugin.weight_files import read_safely
 
 Preconditioner = Callable[[], Mapping[str, Tensor]]
@@ -32,22 +31,6 @@ def adam(path: Path, network: nn.Module) -> Preconditioner:
     """
     shapes = {name: p.shape for name, p in network.named_parameters() if p.requires_grad}
     return lambda: _read_roots(path, shapes)
-
-
-def along(
-    losses: LossFunction, parameters: Parameters, roots: Mapping[str, Tensor]
-) -> tuple[LossFunction, Parameters]:
-    """Return losses and parameters whose gradients are ``R g`` where those of the given are ``g``.
-
-    The new parameters are offsets ``d`` from the given, measured in units of ``R``, at ``d = 0``.
-    """
-    scales = {name: roots[name].to(value.device, value.dtype) for name, value in parameters.items()}
-
-    def losses_at(offsets: Parameters, batch: Batch) -> Tensor:
-        moved = {name: value + scales[name] * offsets[name] for name, value in parameters.items()}
-        return losses(moved, batch)
-
-    return losses_at, {name: torch.zeros_like(value) for name, value in parameters.items()}
 
 
 def _read_roots(path: Path, shapes: Mapping[str, torch.Size]) -> dict[str, Tensor]:

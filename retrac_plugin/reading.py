@@ -25,6 +25,7 @@ def read_run(
     loss: Loss = "mse",
     *,
     weights: str = "raw",
+    query_weights: str | None = None,
     base: str | Path | None = None,
     model: DiffusionModel | None = None,
     arguments: Mapping[str, Any] | None = None,
@@ -36,6 +37,7 @@ def read_run(
         directory: The run's folder.
         loss: The loss the run was trained with, as in ``wrap``.
         weights: ``"raw"`` for the weights that were trained, ``"ema"`` for their moving average.
+        query_weights: The same for the gradients of the queries alone; default: ``weights``.
         base: The model that was fine-tuned, where the folder does not hold it: a folder, or a name
             in the Hugging Face cache. Needed for low-rank adapters.
         model: The model, from ``wrap``, where the folder does not describe it.
@@ -53,10 +55,15 @@ def read_run(
     path = Path(directory)
     if not path.is_dir():
         raise InputError(f"expected a training run's folder, got {str(path)!r}, which is none")
-    for name, value, known in (("weights", weights, WEIGHTS), ("optimizer", optimizer, OPTIMIZERS)):
+    for name, value, known in (
+        ("weights", weights, WEIGHTS),
+        ("query_weights", query_weights or weights, WEIGHTS),
+        ("optimizer", optimizer, OPTIMIZERS),
+    ):
         if value not in known:
             raise InputError(f"{name}: expected one of {', '.join(known)}, got {value!r}")
-    request = RunRequest(path, loss, weights, base, model, dict(arguments or {}), optimizer)
+    stated = dict(arguments or {})
+    request = RunRequest(path, loss, weights, base, model, stated, optimizer, query_weights)
     run = plugins.plugin_manager().hook.retrac_read_run(request=request)
     if run is None:
         raise PluginError(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+import torch
 
 from retrac_plugin.checkpoints import Checkpoint
 from retrac_plugin.diffusion import DiffusionModel
@@ -12,13 +14,17 @@ from retrac_plugin.draws import Draws, Recorded, Uniform
 from retrac_plugin.errors import CheckpointError
 from retrac_plugin.findings import (
     CONTRADICTION,
-    FOUND,
     NOT_MODELLED,
     NOT_RECORDED,
     Finding,
     of_kind,
 )
+from retrac_plugin.image_files import ExampleReader, FileExamples, PlainFiles
+from retrac_plugin.redrawing import with_other_draws
 from retrac_plugin.trace import Trace, is_recorded, read_trace
+
+CACHE = "retrac-cache"
+"""Folder for what is encoded once."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +37,7 @@ class Run:
         trace: What training recorded, or None.
         findings: What is known and what is not, and what that means for the scores.
         recorded: Draws that training kept in another way than a trace, or None.
+        reader: How its images become examples.
     """
 
     model: DiffusionModel
@@ -38,6 +45,7 @@ class Run:
     trace: Trace | None = None
     findings: Sequence[Finding] = ()
     recorded: Draws | None = None
+    reader: ExampleReader = field(default_factory=PlainFiles)
 
     @property
     def train_draws(self) -> Draws:
@@ -46,16 +54,73 @@ class Run:
             return self.recorded
         return Uniform(1) if self.trace is None else Recorded(self.trace)
 
+    def train_examples(
+        self,
+        path: str | Path | None = None,
+        *,
+        cache: str | Path = CACHE,
+        device: str | torch.device | None = None,
+    ) -> FileExamples:
+        """Read the training set: of a latent model, latents with what captions became.
+
+        Args:
+            path: A folder of images, with captions where the model is told some, or a file of
+                tensors; default: the folder that the script's arguments name.
+            cache: Folder for what is encoded, once; examples are encoded when they are asked for,
+                or all of them by ``prepare()``.
+            device: Where to encode; default: where the network is.
+
+        Raises:
+            InputError: If the images, or their captions, cannot be found or read.
+            TraceError: If they are other files than those whose names were recorded.
+        """
+        folder = None if path is None else Path(path)
+        examples = self.reader.train(folder, Path(cache), self._device(device))
+        if self.trace is not None:
+            self.trace.check_names(examples.names)
+        return examples
+
+    def query_examples(
+        self,
+        path: str | Path,
+        prompt: str | None = None,
+        *,
+        cache: str | Path = CACHE,
+        device: str | torch.device | None = None,
+    ) -> FileExamples:
+        """Read pictures to explain.
+
+        Args:
+            path: An image, a folder of images, or a file of tensors: images, or latents.
+            prompt: What all of them were generated from; a folder may have captions instead.
+            cache: As of ``train_examples``.
+            device: Likewise.
+
+        Raises:
+            InputError: If they cannot be read, or the model is told captions and there are none.
+        """
+        return self.reader.queries(Path(path), prompt, Path(cache), self._device(device))
+
+    def _device(self, device: str | torch.device | None) -> torch.device:
+        own = next(self.model.network.parameters()).device
+        return own if device is None else torch.device(device)
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether timesteps or noise of training are drawn anew, since they were not recorded."""
+        draws = self.train_draws
+        return with_other_draws(draws, 1) is not draws
+
     @property
     def description(self) -> str:
         """What was found, and what was not recorded, in a few lines."""
         schedule = self.model.schedule
         steps = ", ".join(str(checkpoint.step) for checkpoint in self.checkpoints)
-        recorded = (
-            "not recorded, so drawn anew as training would"
-            if isinstance(self.train_draws, Uniform)
-            else "recorded, and replayed"
-        )
+        recorded = "recorded, and replayed"
+        if isinstance(self.train_draws, Uniform):
+            recorded = "not recorded, so drawn anew as training would"
+        elif self.trace is not None and self.trace.noise_is_new:
+            recorded = "the timesteps recorded and replayed, the noise drawn anew"
         told = of_kind(self.findings, NOT_RECORDED, NOT_MODELLED, CONTRADICTION)
         return "\n".join(
             [
@@ -136,17 +201,3 @@ def step_sizes_of_rates(
         (early + late) / 2 * (stop - start) * visits_per_step
         for start, stop, early, late in zip(starts, steps, before, rates, strict=True)
     ]
-
-
-def describe_trace(trace: Trace | None) -> Finding:
-    """Return what a trace, or its absence, means."""
-    if trace is None:
-        return Finding(
-            NOT_RECORDED,
-            "timesteps and noise",
-            "drawn anew as training would, so scores depend on the draw: average several seeds, or "
-            "record the next training",
-        )
-    visits, samples = len(trace.ids), trace.num_samples
-    replayed = "timesteps replayed, noise drawn anew" if trace.noise_is_new else "replayed exactly"
-    return Finding(FOUND, "trace", f"{visits} visits of {samples} samples, {replayed}")

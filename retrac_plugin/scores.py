@@ -16,6 +16,8 @@ from retrac_plugin.files import write_atomically
 
 FORMAT = 1
 
+_OPTIONAL = ("gradient_norms", "standard_errors", "rank_errors")
+
 
 class Top(NamedTuple):
     """The extreme training samples of each query."""
@@ -36,12 +38,18 @@ class Scores:
     Attributes:
         values: ``[query, train]``.
         gradient_norms: Norm of each training sample's gradient, ``[checkpoint, train]``, or None.
-        about: How the scores were made; written along.
+        about: How the scores were made; written along. ``repeats``, where there is one, says how
+            often what was not recorded was drawn.
+        standard_errors: Of each score over those draws, ``[query, train]``, or None; see
+            ``repeats``.
+        rank_errors: Of each sample's rank among a query's scores, likewise.
     """
 
     values: Tensor
     gradient_norms: Tensor | None = None
     about: dict[str, Any] = field(default_factory=dict)
+    standard_errors: Tensor | None = None
+    rank_errors: Tensor | None = None
 
     def proponents(self, k: int) -> Top:
         """Return, per query, the ``k`` training samples with the highest scores, highest first.
@@ -59,11 +67,14 @@ class Scores:
         """
         return self._top(k, largest=False)
 
+    def ranks(self) -> Tensor:
+        """Return each sample's rank among a query's scores ``[query, train]``, 1 the highest."""
+        return self.values.argsort(dim=1, descending=True, stable=True).argsort(dim=1) + 1
+
     def save(self, path: str | Path) -> None:
         """Write the scores as one safetensors file, whole or not at all."""
-        tensors = {"values": self.values.contiguous()}
-        if self.gradient_norms is not None:
-            tensors["gradient_norms"] = self.gradient_norms.contiguous()
+        named = {"values": self.values, **{name: getattr(self, name) for name in _OPTIONAL}}
+        tensors = {name: t.contiguous() for name, t in named.items() if t is not None}
         metadata = {"retrac": json.dumps({"format": FORMAT, "about": self.about})}
         write_atomically(Path(path), lambda temporary: save_file(tensors, temporary, metadata))
 
@@ -84,7 +95,8 @@ class Scores:
             raise InputError(
                 f"{str(path)!r} holds no scores of format {FORMAT} (got {header.get('format')})"
             )
-        return cls(tensors["values"], tensors.get("gradient_norms"), header["about"])
+        optional = {name: tensors.get(name) for name in _OPTIONAL}
+        return cls(tensors["values"], about=header["about"], **optional)
 
     def _top(self, k: int, largest: bool) -> Top:
         num_train = self.values.shape[1]

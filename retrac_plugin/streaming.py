@@ -9,13 +9,17 @@ gradients of *all* checkpoints, ``K (P + Q P)`` numbers for ``K`` checkpoints, `
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import reduce
 
 import torch
 from torch import Tensor
 
 from retrac_plugin.attributors import DiffusionAttributor
+from retrac_plugin.errors import InputError
 from retrac_plugin.examples import Examples, ExampleSource
 from retrac_plugin.gradients.engine import Products
+from retrac_plugin.passes import CheckpointPass
+from retrac_plugin.planning import plan_for
 from retrac_plugin.scores import Top
 
 
@@ -35,18 +39,39 @@ def score_blocks(
     """
     train_source, query_source = ExampleSource(train, "train"), ExampleSource(queries, "queries")
     rescale = attributor.method.rescale
+    num_queries, num_checkpoints = len(query_source), len(attributor.checkpoints)
+    plan = plan_for(attributor, train_source, num_queries, num_checkpoints, num_checkpoints)
+    if plan.queries_at_once < num_queries and not aggregate:
+        raise InputError(
+            f"max_memory: the gradients of {num_queries} queries at {num_checkpoints} checkpoints "
+            f"are needed together here, and only {plan.queries_at_once} fit. Give query_store=, a "
+            "folder for them, ask for fewer queries at a time, or give more memory"
+        )
     streams: list[Iterator[Products]] = []
-    with attributor.bar(len(train_source) + len(query_source)) as bar:
-        for at in attributor.passes(bar):
-            vectors = at.query_gradients(query_source, attributor.query_draws, [rescale])[0]
-            if aggregate:
-                vectors = vectors.sum(0, keepdim=True)
+    with attributor.bar(len(train_source) + num_queries) as bar:
+        for at in attributor.passes(bar, plan.batch_size):
+            vectors = _query_vectors(attributor, at, query_source, plan.queries_at_once, aggregate)
             streams.append(at.train_blocks(train_source, attributor.train_draws, vectors))
         for parts in zip(*streams, strict=True):
             scores = attributor.zeros(*parts[0].dots.T.shape)
             for checkpoint, part in zip(attributor.checkpoints, parts, strict=True):
                 scores += checkpoint.step_size * part.dots.T * rescale(part.norms)
             yield scores
+
+
+def _query_vectors(
+    attributor: DiffusionAttributor,
+    at: CheckpointPass,
+    source: ExampleSource,
+    at_once: int,
+    aggregate: bool,
+) -> Tensor:
+    """Return the queries' gradients ``[query, width]``, or their sum ``[1, width]``."""
+    draws, rescalings = attributor.query_draws, [attributor.method.rescale]
+    blocks = at.query_blocks(source, draws, rescalings, at_once, attributor.zeros_for(at))
+    if not aggregate:
+        return next(blocks)[0]
+    return reduce(torch.add, (block[0].sum(0, keepdim=True) for block in blocks))
 
 
 def running_top(blocks: Iterable[Tensor], k: int, largest: bool = True) -> Top:

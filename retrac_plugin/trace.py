@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import torch
 from torch import Tensor
@@ -76,6 +76,21 @@ class Trace:
         """Whether the noise is not training's own: the timesteps alone were recorded."""
         return self.noise_origin == "anew"
 
+    @property
+    def keeps_samples(self) -> bool:
+        """Whether the samples were kept as training saw them."""
+        return "samples" in self.kept
+
+    @property
+    def samples_change(self) -> bool:
+        """Whether samples were seen to differ from visit to visit."""
+        return bool((self.keys == CHANGING).any())
+
+    @property
+    def num_seen_once(self) -> int:
+        """How many samples may have differed from visit to visit, since they were seen once."""
+        return int((self.keys == UNKNOWN).sum())
+
     @cached_property
     def num_steps(self) -> int:
         """Training steps that were recorded."""
@@ -98,7 +113,7 @@ class Trace:
         Raises:
             TraceError: If they were not kept.
         """
-        if "samples" not in self.kept:
+        if not self.keeps_samples:
             raise TraceError(
                 "the samples were not kept: record with `retrac record --keep samples`"
             )
@@ -142,6 +157,22 @@ class Trace:
                 raise TraceError(
                     f"sample {sample_id} is not the one that training saw (its content hash "
                     "differs from the trace's): the dataset was changed or put in another order"
+                )
+
+    def check_names(self, names: Sequence[str]) -> None:
+        """Refuse files that are not the recorded ones in their order, where names were recorded.
+
+        Raises:
+            TraceError: If one of them has another name.
+        """
+        if not self.names or len(names) != len(self.names):  # the size is checked with the samples
+            return
+        for sample_id, (name, recorded) in enumerate(zip(names, self.names, strict=True)):
+            path = PurePath(name)
+            if path.suffix and path.name != PurePath(recorded).name:  # rows of a file have numbers
+                raise TraceError(
+                    f"sample {sample_id} is {name!r}, but training saw {recorded!r} in its place: "
+                    "pass the folders that the run was trained on, unchanged"
                 )
 
     def step_size_between(self, start: int, stop: int) -> float:

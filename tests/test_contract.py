@@ -10,6 +10,7 @@ from tests.tiny import tiny_case
 
 QUERY_BLIND = {"training-loss"}  # a control that scores every query alike
 CHEAP = {
+    "captum-arnoldi-if": {"arnoldi_dim": 4, "projection_dim": 2},
     "dattri-if-arnoldi": {"max_iter": 5},
     "dattri-if-cg": {"max_iter": 2},
     "dattri-if-lissa": {"recursion_depth": 2},

@@ -5,6 +5,7 @@ from torch import nn
 import retrac_plugin as retrac
 from retrac_plugin.diffusion import check_deterministic
 from retrac_plugin.errors import InputError
+from retrac_plugin.gradients.vmapped import VmapEngine
 from tests.small import SmallDenoiser, small_case
 from tests.textbook import loss_function
 
@@ -63,6 +64,32 @@ def test_parameters_are_chosen_by_pattern_and_requires_grad():
     assert "enter.bias" not in case.model.attributed_names()
     with pytest.raises(InputError, match=r"of 4 trainable parameters none matches enter\.\*"):
         case.model.attributing("enter.*").attributed_names()
+
+
+def test_parameters_are_chosen_by_the_type_of_module_that_holds_them():
+    case = small_case()
+    assert case.model.attributing(nn.Linear).attributed_names() == ["time.weight", "time.bias"]
+    both = case.model.attributing("leave.bias", nn.Linear).attributed_names()
+    assert both == ["time.weight", "time.bias", "leave.bias"]
+    with pytest.raises(InputError, match="of 6 trainable parameters none matches Conv3d"):
+        case.model.attributing(nn.Conv3d).attributed_names()
+
+
+def test_scores_say_how_many_parameters_were_attributed():
+    case = small_case()
+    chosen = retrac.DiffusionTracIn(case.model.attributing(nn.Linear), case.checkpoints)
+    about = chosen.attribute(case.train, case.queries).about
+    whole = sum(p.numel() for p in case.network.parameters())
+    assert (about["attributed_parameters"], about["of_parameters"]) == (8, whole)
+
+
+def test_scores_say_which_parameters_had_no_layer_rule():
+    case = small_case()
+    streamed = retrac.DiffusionTracIn(case.model, case.checkpoints)
+    by_vmap = retrac.DiffusionTracIn(case.model, case.checkpoints, engine=VmapEngine)
+    found = [a.attribute(case.train, case.queries).about["fallbacks"] for a in (streamed, by_vmap)]
+    assert found[0] == {}
+    assert found[1].keys() == set(case.model.attributed_names())
 
 
 def test_a_prediction_of_another_shape_is_refused():

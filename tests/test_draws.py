@@ -1,9 +1,13 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
-from retrac_plugin import Given, Strided, Uniform
+from retrac_plugin import Given, Recorded, Strided, Trace, Uniform
 from retrac_plugin.draws import Request
-from retrac_plugin.errors import InputError
+from retrac_plugin.errors import InputError, TraceError
+from retrac_plugin.kept import KeptRows
+from retrac_plugin.trace import CHANGING
 
 
 def request(keys=(11, 22, 33), side="train", checkpoint=0, step=5, num_timesteps=100):
@@ -125,3 +129,40 @@ def test_a_noise_offset_moves_whole_channels(draws):
     numbers = offsets[..., 0].flatten()
     assert len(numbers.unique()) == len(numbers)
     assert 0.2 < numbers.std() < 0.9
+
+
+def test_samples_that_changed_are_those_of_the_visit():
+    trace = kept_trace()
+    asked = request(step=2)._replace(dataset_size=3)
+    drawn = Recorded(trace).draw(asked)
+    assert torch.equal(drawn.samples[:, 0], trace.kept["samples"].files[0])
+    noise_alone = replace(trace, kept={"noise": trace.kept["noise"]})
+    assert Recorded(noise_alone).draw(asked).samples is None
+
+
+def kept_trace():
+    """Three samples, each visited once, with noise and samples kept."""
+    ids, rows = torch.arange(3), torch.rand(2, 3, 1, 4, 4)
+    kept = {
+        name: KeptRows(name, [rows[i]], torch.zeros_like(ids), ids)
+        for i, name in enumerate(("noise", "samples"))
+    }
+    return Trace(
+        ids=ids,
+        timesteps=ids,
+        steps=torch.tensor([0, 0, 1]),
+        draws=ids,
+        step_sizes=torch.ones(3).double(),
+        keys=torch.full((3,), CHANGING),
+        seed=0,
+        noise_origin="kept",
+        kept=kept,
+    )
+
+
+def test_files_are_those_whose_names_were_recorded():
+    trace = replace(kept_trace(), names=("a.png", "b.png", "a.png"))
+    trace.check_names(["x/a.png", "x/b.png", "y/a.png"])
+    trace.check_names(["0", "1", "2"])  # rows of a file of tensors have numbers
+    with pytest.raises(TraceError, match=r"sample 1 is 'c.png', but training saw 'b.png'"):
+        trace.check_names(["a.png", "c.png", "a.png"])

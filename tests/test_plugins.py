@@ -117,6 +117,6 @@ def test_a_misspelt_hook_unregisters_the_whole_plugin(manager):
 
 def test_a_pair_that_no_adapter_knows_says_what_was_asked(manager):
     with pytest.raises(
-        PluginError, match=r"builtins.int with builtins.str; asked: core, .*diffusers"
+        PluginError, match=r"builtins.int with builtins.str; asked: .*core, .*diffusers"
     ):
         retrac.wrap(1, "scheduler")

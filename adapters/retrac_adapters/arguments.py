@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from retrac_adapters.commands import options_of, script_of
 from retrac_plugin.errors import InputError
 from retrac_plugin.findings import CONTRADICTION, FOUND, NOT_RECORDED, Finding
 
@@ -50,11 +51,13 @@ class Arguments:
         values: By name; stated ones overrule recorded ones.
         script: What the script calls itself to its tracker, such as ``"text2image-fine-tune"``.
         findings: Where they come from, and whether they agree.
+        complete: Whether they hold what the script took by default, too.
     """
 
     values: Mapping[str, Any]
     script: str | None
     findings: tuple[Finding, ...]
+    complete: bool = False
 
     def get(self, name: str, default: Any = None) -> Any:
         """Return an argument, or the default where it is not known or None."""
@@ -62,20 +65,28 @@ class Arguments:
         return default if value is None else value
 
 
-def read_arguments(directory: Path, stated: Mapping[str, Any]) -> Arguments:
+def read_arguments(
+    directory: Path, stated: Mapping[str, Any], command: Sequence[str] = ()
+) -> Arguments:
     """Read the arguments of a run; those of its last start where it was resumed.
 
     accelerate's TensorBoard tracker writes ``logs/PROJECT/TIME/hparams.yml`` for the scripts that
-    give it their arguments; ``train_unconditional.py`` does not.
+    give it their arguments; ``train_unconditional.py`` does not. Where there is none, a recorded
+    command tells those that were given, but not the defaults of the others.
+
+    Args:
+        directory: The run.
+        stated: Arguments that are known otherwise; they overrule.
+        command: The script and its arguments, as recorded.
 
     Raises:
         InputError: If a file is no plain mapping.
     """
     files = sorted(directory.glob(f"*/*/*/{FILE}"), key=lambda path: path.parent.name)
     recorded = [_read(path) for path in files]
-    latest = recorded[-1] if recorded else {}
-    script = _script(directory, files, stated)
-    findings = [_origin(files, stated, script)]
+    latest = recorded[-1] if recorded else options_of(command)
+    script = _script(directory, files, stated) or script_of(command)
+    findings = [_origin(files, command, stated, script)]
     findings += [
         Finding(
             CONTRADICTION,
@@ -96,7 +107,7 @@ def read_arguments(directory: Path, stated: Mapping[str, Any]) -> Arguments:
         for name, value in stated.items()
         if name in latest and latest[name] != value
     ]
-    return Arguments({**latest, **stated}, script, tuple(findings))
+    return Arguments({**latest, **stated}, script, tuple(findings), complete=bool(files))
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -109,9 +120,15 @@ def _read(path: Path) -> dict[str, Any]:
     return {str(name): value for name, value in values.items()}
 
 
-def _origin(files: list[Path], stated: Mapping[str, Any], script: str | None) -> Finding:
+def _origin(
+    files: list[Path], command: Sequence[str], stated: Mapping[str, Any], script: str | None
+) -> Finding:
     if files:
         return Finding(FOUND, "arguments", f"of the training script, in {str(files[-1])!r}")
+    if command:
+        name = Path(command[0]).name
+        text = f"of the recorded command, {name}; what it does not name is taken as not used"
+        return Finding(FOUND, "arguments", text)
     if stated:
         return Finding(FOUND, "arguments", f"as stated: {', '.join(sorted(stated))}")
     if script == UNCONDITIONAL:

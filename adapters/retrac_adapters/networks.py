@@ -33,7 +33,7 @@ def build_network(
         return _build_adapted(layout, layout.lora, base, arguments)
     if layout.network is None:
         raise InputError(f"no configuration of a denoiser in {str(layout.directory)!r}")
-    network = _build(layout.network, ModelMixin).eval()
+    network = build(layout.network, ModelMixin).eval()
     return network, [_describe(network, layout.network)]
 
 
@@ -52,7 +52,7 @@ def build_scheduler(layout: Layout, base: Path | None) -> Any:
             + ("" if base is None else f" nor in {str(base)!r}")
             + ": pass base=, the folder of the model that the run started from, or model="
         )
-    return _build(found, SchedulerMixin)
+    return build(found, SchedulerMixin)
 
 
 def _build_adapted(
@@ -65,7 +65,7 @@ def _build_adapted(
             + (f", {named!r}, which is neither a folder nor in the cache" if named else "")
             + ": pass base=, that model's folder or its name in the Hugging Face cache"
         )
-    network = _build(base / layout.part / "config.json", ModelMixin)
+    network = build(base / layout.part / "config.json", ModelMixin)
     try:
         network.load_state_dict(read_weights(base / layout.part))
     except RuntimeError as error:
@@ -80,7 +80,16 @@ def _describe(network: Any, path: Path) -> Finding:
     return Finding(FOUND, "denoiser", text)
 
 
-def _build(path: Path, kind: type[Any]) -> Any:
+def build(path: Path, kind: type[Any]) -> Any:
+    """Return what a configuration file of diffusers describes, with random weights.
+
+    Args:
+        path: The file.
+        kind: What it must be: ``ModelMixin`` or ``SchedulerMixin``.
+
+    Raises:
+        InputError: If it describes nothing of that kind.
+    """
     try:
         config = json.loads(path.read_text())
         found = getattr(diffusers, config["_class_name"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,6 +32,9 @@ UNMODELLED = {
 }
 """Arguments that change the loss in a way that the attribution does not follow."""
 
+AUGMENTATIONS = ("random_flip",)
+"""Those of them that change nothing but the sample."""
+
 
 @dataclass
 class Objective:
@@ -46,13 +49,16 @@ class Objective:
         self.findings.append(Finding(kind, subject, text))
 
 
-def read_objective(scheduler: SchedulerMixin, network: Any, arguments: Arguments) -> Objective:
+def read_objective(
+    scheduler: SchedulerMixin, network: Any, arguments: Arguments, replayed: bool = False
+) -> Objective:
     """Return the objective of a run, and what is not known of it.
 
     Args:
         scheduler: The scheduler that the run, or the model it started from, saved.
         network: The denoiser.
         arguments: The training script's.
+        replayed: Whether samples are replayed as training saw them, augmented.
     """
     objective = Objective(_with_prediction_type(scheduler, arguments))
     if objective.scheduler is not scheduler:
@@ -72,7 +78,7 @@ def read_objective(scheduler: SchedulerMixin, network: Any, arguments: Arguments
         scale = float(arguments.get("guidance_scale"))
         objective.options["predict"] = predict_with_flux(network.config.guidance_embeds, scale)
     objective.options["noise_offset"] = float(arguments.get("noise_offset", 0.0))
-    _note_unmodelled(objective, arguments)
+    _note_unmodelled(objective, arguments, AUGMENTATIONS if replayed else ())
     return objective
 
 
@@ -138,9 +144,9 @@ def _read_flow(objective: Objective, arguments: Arguments) -> None:
         objective.scheduler = preconditioned_flow(objective.scheduler)
 
 
-def _note_unmodelled(objective: Objective, arguments: Arguments) -> None:
+def _note_unmodelled(objective: Objective, arguments: Arguments, replayed: Sequence[str]) -> None:
     for name, meaning in UNMODELLED.items():
-        if arguments.get(name):
+        if arguments.get(name) and name not in replayed:
             objective.note(NOT_MODELLED, name, meaning)
     if arguments.get("with_prior_preservation"):
         objective.note(

@@ -12,6 +12,7 @@ from retrac_adapters.lora import find_part, read_as_adapter
 from retrac_adapters.networks import build_network, build_scheduler
 from retrac_adapters.objective import read_objective
 from retrac_adapters.optimizers import read_optimizer
+from retrac_adapters.readers import find_reader
 from retrac_adapters.series import describe_series, weight_files
 from retrac_adapters.training_state import read_step_sizes
 from retrac_plugin.checkpoints import Checkpoint
@@ -19,13 +20,14 @@ from retrac_plugin.diffusion import DiffusionModel
 from retrac_plugin.errors import InputError
 from retrac_plugin.findings import Finding
 from retrac_plugin.hookspecs import RunRequest
+from retrac_plugin.replayed import describe_trace
 from retrac_plugin.run import (
     Run,
     checkpoint_folders,
-    describe_trace,
     find_trace,
     step_sizes_of_trace,
 )
+from retrac_plugin.trace import Trace
 from retrac_plugin.weight_files import read_weights
 
 
@@ -42,9 +44,15 @@ def read_run(request: RunRequest, layout: Layout) -> Run:
         layout = replace(layout, part=find_part(layout.lora))
     folders = checkpoint_folders(request.directory)
     files = weight_files(layout, folders, request.weights)
-    arguments = read_arguments(request.directory, request.arguments)
-    model, findings = _read_model(request, layout, arguments)
+    of_queries: list[Path | None] = [None] * len(files)
+    if request.query_weights not in (None, request.weights):
+        of_queries = [*weight_files(layout, folders, str(request.query_weights))]
     trace = find_trace(folders)
+    command = () if trace is None else trace.command
+    arguments = read_arguments(request.directory, request.arguments, command)
+    base = _find_base(request, arguments)
+    model, findings = _read_model(request, layout, base, arguments, trace)
+    reader, of_images = find_reader(request.directory, base, model.network, arguments, trace)
     if trace is None:
         step_sizes, of_steps = read_step_sizes(folders, arguments)
     else:
@@ -54,26 +62,33 @@ def read_run(request: RunRequest, layout: Layout) -> Run:
     )
     read = read_weights if layout.lora is None else read_as_adapter(layout.part)
     checkpoints = [
-        Checkpoint(file, step_size, step, read, preconditioner)
-        for file, step_size, step, preconditioner in zip(
-            files, step_sizes, folders, preconditioners, strict=True
+        Checkpoint(file, step_size, step, read, preconditioner, other)
+        for file, step_size, step, preconditioner, other in zip(
+            files, step_sizes, folders, preconditioners, of_queries, strict=True
         )
     ]
-    findings += describe_series(layout, folders, request.weights, arguments)
-    findings += [*of_steps, describe_trace(trace), *of_optimizer]
-    return Run(model, checkpoints, trace, findings)
+    taken = request.weights
+    if request.query_weights not in (None, taken):
+        taken += f" for the training set, {request.query_weights} for queries"
+    findings += describe_series(layout, folders, taken, arguments)
+    findings += [*of_steps, *describe_trace(trace), *of_optimizer]
+    return Run(model, checkpoints, trace, [*findings, *of_images], reader=reader)
 
 
 def _read_model(
-    request: RunRequest, layout: Layout, arguments: Arguments
+    request: RunRequest,
+    layout: Layout,
+    base: Path | None,
+    arguments: Arguments,
+    trace: Trace | None,
 ) -> tuple[DiffusionModel, list[Finding]]:
     """Return the model, the request's own where it brings one, and what was found of it."""
     if request.model is not None:
         return request.model, list(arguments.findings)
-    base = _find_base(request, arguments)
     network, of_network = build_network(layout, base, arguments)
     scheduler = build_scheduler(layout, base)
-    objective = read_objective(scheduler, network, arguments)
+    replayed = trace is not None and trace.keeps_samples
+    objective = read_objective(scheduler, network, arguments, replayed)
     model = retrac_plugin.wrap(network, objective.scheduler, request.loss, **objective.options)
     return model, [*arguments.findings, *of_network, *objective.findings]
 

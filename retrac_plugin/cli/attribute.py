@@ -8,12 +8,21 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from retrac_plugin.cli.options import EXISTING, computing, query_draws, read, reading, run_and_train
+from retrac_plugin.cli.attributors import make_attributors, method, repeating, repeats_of
+from retrac_plugin.cli.options import (
+    EXISTING,
+    computing,
+    fitting,
+    given,
+    prepared,
+    query_draws,
+    read,
+    reading,
+    run_and_train,
+)
 
 if TYPE_CHECKING:
     from retrac_plugin.scores import Scores
-
-METHODS = ("diffusion-tracin", "diffusion-retrac")
 
 
 @click.command()
@@ -26,13 +35,11 @@ METHODS = ("diffusion-tracin", "diffusion-retrac")
     help="The pictures to explain: an image, a folder, or a file of the kinds --train takes.",
 )
 @click.option(
-    "--method",
-    "methods",
-    multiple=True,
-    default=METHODS,
-    show_default=True,
-    help="A method that `retrac list` names; may be repeated.",
+    "--prompt",
+    help="What the pictures were generated from, if the model is told captions. A folder of "
+    "pictures may have a metadata.jsonl with a caption each instead.",
 )
+@method
 @click.option(
     "-k",
     "--top",
@@ -42,7 +49,9 @@ METHODS = ("diffusion-tracin", "diffusion-retrac")
     help="Proponents and opponents to print for each picture.",
 )
 @query_draws
+@repeating
 @computing
+@fitting
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
@@ -52,71 +61,100 @@ METHODS = ("diffusion-tracin", "diffusion-retrac")
 )
 def attribute(
     run: Path,
-    train: Path,
+    train: Path | None,
+    cache: Path,
     loss: str,
     weights: str,
+    query_weights: str | None,
     base: str | None,
     arguments: tuple[str, ...],
     optimizer: str,
     queries: Path,
+    prompt: str | None,
     methods: tuple[str, ...],
     top: int,
     timesteps: int,
     noise_draws: int,
     seed: int,
+    repeats: int | None,
     batch_size: int,
     device: str,
+    max_memory: str | None,
+    query_store: Path | None,
     out: Path,
 ) -> None:
     """Say which training images made some pictures what they are.
 
     RUN is the folder of a training run: unet/, scheduler/ and checkpoint-STEP/ folders as diffusers
     writes them. Where training was recorded, its timesteps and noise are replayed; else they are
-    drawn anew, as training would.
+    drawn anew, as training would. Images of a latent model, and captions, are encoded as training
+    did, once.
     """
-    from retrac_plugin import Strided, plugins
+    from retrac_plugin import plugins
     from retrac_plugin.errors import InputError
-    from retrac_plugin.image_files import read_examples
 
-    classes = [plugins.get_attributor(name) for name in methods]
-    found = read(run, loss, arguments, weights=weights, base=base, optimizer=optimizer)
+    for name in methods:
+        plugins.get_attributor(name)  # unknown ones are told of before anything is computed
+    found = read(
+        run,
+        loss,
+        arguments,
+        weights=weights,
+        query_weights=query_weights,
+        base=base,
+        optimizer=optimizer,
+    )
     click.echo(found.description)
-    examples, pictures = read_examples(train), read_examples(queries)
+    examples = prepared(found.train_examples(train, cache=cache, device=device))
+    pictures = found.query_examples(queries, prompt, cache=cache, device=device)
     if top > len(examples):
         raise InputError(f"--top {top} is larger than the training set ({len(examples)})")
-    draws = Strided(timesteps, noise_draws=noise_draws, seed=seed)
-    attributors = [
-        attributor_class(
-            found.model,
-            found.checkpoints,
-            train_draws=found.train_draws,
-            query_draws=draws,
-            batch_size=batch_size,
-            device=device,
-            progress=True,
-        )
-        for attributor_class in classes
-    ]
-    for name, scores in zip(methods, _attribute(attributors, examples, pictures), strict=True):
+    draws = (timesteps, noise_draws, seed)
+    options = given(
+        batch_size=batch_size, device=device, max_memory=max_memory, query_store=query_store
+    )
+    attributors = make_attributors(found, methods, draws, **options)
+    every = _attribute(attributors, examples, pictures, repeats_of(found, repeats))
+    for name, scores in zip(methods, every, strict=True):
         path = out / f"{name}.safetensors"
         scores.save(path)
-        click.echo(f"\n{name}: scores [query, train] in {path}")
+        click.echo(f"\n{name}: scores [query, train] in {path}{_errors(scores)}")
         _print_top(scores, top, pictures.names, examples.names)
 
 
-def _attribute(attributors: list[Any], examples: Any, pictures: Any) -> Iterable[Scores]:
-    """Yield the scores of each method; ours share their gradients."""
-    from retrac_plugin.attributors import DiffusionAttributor, attribute_together
+def _attribute(
+    attributors: list[Any], examples: Any, pictures: Any, repeats: int
+) -> Iterable[Scores]:
+    """Yield the scores of each method; ours share their gradients, and are repeated."""
+    from retrac_plugin.attributors import DiffusionAttributor
+    from retrac_plugin.repeats import attribute_repeatedly
 
     if all(isinstance(attributor, DiffusionAttributor) for attributor in attributors):
-        return attribute_together(attributors, examples, pictures)
+        return attribute_repeatedly(attributors, examples, pictures, repeats)
     return (attributor.attribute(examples, pictures) for attributor in attributors)
+
+
+def _errors(scores: Scores) -> str:
+    if scores.standard_errors is None:
+        return ""
+    return (
+        f", means over {scores.about['repeats']} draws of what was not recorded, with the standard "
+        "errors of scores and of ranks"
+    )
 
 
 def _print_top(scores: Scores, k: int, pictures: list[str], examples: list[str]) -> None:
     for kind, top in (("proponents", scores.proponents(k)), ("opponents", scores.opponents(k))):
-        for picture, indices, values in zip(
-            pictures, top.indices.tolist(), top.values.tolist(), strict=True
+        for query, (picture, indices) in enumerate(
+            zip(pictures, top.indices.tolist(), strict=True)
         ):
-            named = (f"{examples[i]} ({v:+.3g})" for i, v in zip(indices, values, strict=True))
+            named = (f"{examples[i]} ({_score(scores, query, i)})" for i in indices)
             click.echo(f"  {picture}: {kind} {', '.join(named)}")
+
+
+def _score(scores: Scores, query: int, sample: int) -> str:
+    value = f"{scores.values[query, sample]:+.3g}"
+    if scores.standard_errors is None or scores.rank_errors is None:
+        return value
+    error, rank = scores.standard_errors[query, sample], scores.rank_errors[query, sample]
+    return f"{value} ± {error:.1g}, rank ± {rank:.1f}"

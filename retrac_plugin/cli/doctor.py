@@ -19,7 +19,12 @@ RUN = click.Path(exists=True, file_okay=False, path_type=Path)
 @click.argument("run", type=RUN)
 @reading
 def doctor(
-    run: Path, weights: str, base: str | None, arguments: tuple[str, ...], optimizer: str
+    run: Path,
+    weights: str,
+    query_weights: str | None,
+    base: str | None,
+    arguments: tuple[str, ...],
+    optimizer: str,
 ) -> None:
     """Say what a training run recorded, what it did not, and what that means for its scores.
 
@@ -30,7 +35,17 @@ def doctor(
     from retrac_plugin.diagnosis import diagnose
     from retrac_plugin.findings import CONTRADICTION, of_kind
 
-    found = diagnose(read(run, "mse", arguments, weights=weights, base=base, optimizer=optimizer))
+    found = diagnose(
+        read(
+            run,
+            "mse",
+            arguments,
+            weights=weights,
+            query_weights=query_weights,
+            base=base,
+            optimizer=optimizer,
+        )
+    )
     _print(found)
     if of_kind(found, CONTRADICTION):
         raise SystemExit(1)

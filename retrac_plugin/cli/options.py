@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from retrac_plugin.image_files import FileExamples
     from retrac_plugin.run import Run
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -30,9 +31,19 @@ run_and_train = _all_of(
     click.argument("run", type=click.Path(exists=True, file_okay=False, path_type=Path)),
     click.option(
         "--train",
+        "--data",
+        "train",
         type=EXISTING,
-        required=True,
-        help="The training set, as trained: a folder of images, or an .npz, .npy or .safetensors.",
+        help="The training set, as trained: a folder of images, with captions if it was trained "
+        "with some, or an .npz, .npy or .safetensors. Default: the folder that the run's "
+        "arguments name.",
+    ),
+    click.option(
+        "--cache",
+        type=click.Path(file_okay=False, path_type=Path),
+        default=Path("retrac-cache"),
+        show_default=True,
+        help="Folder for latents and captions, which are encoded once.",
     ),
     click.option(
         "--loss",
@@ -42,7 +53,7 @@ run_and_train = _all_of(
         help="The loss that the run was trained with.",
     ),
 )
-"""``RUN --train PATH --loss NAME``."""
+"""``RUN --train PATH --cache FOLDER --loss NAME``."""
 
 reading = _all_of(
     click.option(
@@ -51,6 +62,11 @@ reading = _all_of(
         default="raw",
         show_default=True,
         help="The run's weights as they were trained, or their moving average.",
+    ),
+    click.option(
+        "--query-weights",
+        type=click.Choice(["raw", "ema"]),
+        help="The same for the gradients of the pictures alone. Default: as --weights.",
     ),
     click.option(
         "--base",
@@ -71,7 +87,27 @@ reading = _all_of(
         help="Influence by plain gradient steps, or by steps as Adam scaled them.",
     ),
 )
-"""``--weights KIND --base MODEL --argument NAME=VALUE --optimizer KIND``, which ``read`` takes."""
+"""``--weights KIND --query-weights KIND --base MODEL --argument NAME=VALUE --optimizer KIND``."""
+
+
+fitting = _all_of(
+    click.option(
+        "--max-memory",
+        help="What to take at most beside network and data, such as 8GB: batches are cut and "
+        "pictures taken in blocks, each of which costs a pass over the training set.",
+    ),
+    click.option(
+        "--query-store",
+        type=click.Path(exists=True, file_okay=False, path_type=Path),
+        help="Folder for the pictures' gradients where they do not fit in memory. CPU only.",
+    ),
+)
+"""``--max-memory SIZE --query-store FOLDER``."""
+
+
+def given(**options: Any) -> dict[str, Any]:
+    """Return the options that were given: not every method knows them all."""
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def read(run: Path, loss: str, arguments: tuple[str, ...], **options: Any) -> Run:
@@ -79,6 +115,14 @@ def read(run: Path, loss: str, arguments: tuple[str, ...], **options: Any) -> Ru
     from retrac_plugin import read_run
 
     return read_run(run, loss, arguments=dict(map(_parse, arguments)), **options)
+
+
+def prepared(examples: FileExamples) -> FileExamples:
+    """Return examples that are ready to be read, after saying what to know of them."""
+    examples.prepare(progress=True)
+    if examples.remark:
+        click.echo(examples.remark)
+    return examples
 
 
 def _parse(argument: str) -> tuple[str, Any]:

@@ -6,7 +6,14 @@ from pathlib import Path
 
 import click
 
-from retrac_plugin.cli.options import computing, query_draws, read, reading, run_and_train
+from retrac_plugin.cli.options import (
+    computing,
+    prepared,
+    query_draws,
+    read,
+    reading,
+    run_and_train,
+)
 
 
 @click.command()
@@ -37,9 +44,11 @@ from retrac_plugin.cli.options import computing, query_draws, read, reading, run
 )
 def self_influence(
     run: Path,
-    train: Path,
+    train: Path | None,
+    cache: Path,
     loss: str,
     weights: str,
+    query_weights: str | None,
     base: str | None,
     arguments: tuple[str, ...],
     optimizer: str,
@@ -61,12 +70,19 @@ def self_influence(
 
     from retrac_plugin import Strided, plugins
     from retrac_plugin.files import write_atomically
-    from retrac_plugin.image_files import read_examples
 
     attributor_class = plugins.get_attributor(method)
-    found = read(run, loss, arguments, weights=weights, base=base, optimizer=optimizer)
+    found = read(
+        run,
+        loss,
+        arguments,
+        weights=weights,
+        query_weights=query_weights,
+        base=base,
+        optimizer=optimizer,
+    )
     click.echo(found.description)
-    examples = read_examples(train)
+    examples = prepared(found.train_examples(train, cache=cache, device=device))
     attributor = attributor_class(
         found.model,
         found.checkpoints,

@@ -6,7 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, product
 from typing import Protocol
 
 import torch
@@ -16,6 +16,9 @@ from retrac_plugin.gradients.layout import flat
 
 BLOCK = 2**19
 """Elements of a block: small enough to stay in a processor's cache until it has been consumed."""
+
+STRETCH = 4096
+"""Positions to multiply at a time, for the same reason."""
 
 
 class Contribution(Protocol):
@@ -101,12 +104,13 @@ class OuterProducts(ABC):
         return max(1, BLOCK // (self.positions * sum(self.shape[1:])))
 
     def _multiply(self, grads: Tensor, patches: list[Tensor], blocks: Tensor) -> None:
-        """Fill ``blocks [kernel, row, out, in]``."""
+        """Fill ``blocks [kernel, row, out, in]``, from what is in the cache as long as it is."""
         step = self._rows_in_cache()
-        for start in range(0, self.rows, step):
-            rows = slice(start, start + step)
+        for row, first in product(range(0, self.rows, step), range(0, grads.shape[2], STRETCH)):
+            rows, here = slice(row, row + step), slice(first, first + STRETCH)
+            keep = 0 if first == 0 else 1
             for patch, block in zip(patches, blocks, strict=True):
-                torch.bmm(grads[rows], patch[rows], out=block[rows])
+                block[rows].baddbmm_(grads[rows, :, here], patch[rows, here], beta=keep)
 
     def norms(self) -> Tensor:
         """Return the norm of every row without forming it, ``[row]``.

@@ -80,6 +80,24 @@ class GradientEngine(Protocol):
             vectors: ``[vector, width]``, or ``[0, width]`` for the norms alone.
         """
 
+    def fallbacks(self) -> dict[str, str]:
+        """Return the parameters for which there was no layer rule, with the reason, by name.
 
-EngineFactory = Callable[[LossFunction, Parameters], GradientEngine]
-"""Makes an engine for one checkpoint's parameters."""
+        Known once a batch has passed.
+        """
+
+
+class EngineFactory(Protocol):
+    """Makes an engine for one checkpoint's parameters."""
+
+    def __call__(
+        self, losses: LossFunction, parameters: Parameters, scales: Parameters | None = None
+    ) -> GradientEngine:
+        """Return the engine.
+
+        Args:
+            losses: The per-sample losses as a function of the attributed parameters.
+            parameters: The attributed parameters.
+            scales: Where given, what every gradient is multiplied with, by parameter and shaped as
+                it: rows and norms are those of the scaled gradients.
+        """

@@ -11,7 +11,9 @@ from collections.abc import Iterable, Iterator
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
+from retrac_plugin.gradients.consumers.consumer import Consumer
 from retrac_plugin.gradients.consumers.rows import Rows
+from retrac_plugin.gradients.consumers.scaled import Scaled
 from retrac_plugin.gradients.engine import (
     Batch,
     Features,
@@ -34,14 +36,18 @@ class StreamedEngine:
     Args:
         losses: The per-sample losses as a function of the attributed parameters.
         parameters: The attributed parameters.
+        scales: Where given, what every gradient is multiplied with, by parameter.
 
     Attributes:
         width: Length of a row.
     """
 
-    def __init__(self, losses: LossFunction, parameters: Parameters) -> None:
+    def __init__(
+        self, losses: LossFunction, parameters: Parameters, scales: Parameters | None = None
+    ) -> None:
         self._streamer = Streamer(losses, parameters)
         self.width = self._streamer.layout.width
+        self._scale = None if scales is None else self._row(scales)
         self._checked = 0
 
     def gradients(self, batch: Batch, draws: int) -> RowGradients:
@@ -49,7 +55,7 @@ class StreamedEngine:
         self._check(batch)
         rows = _num_samples(batch) // draws
         consumer = Rows(rows, self.width, self._streamer.like)
-        losses = self._streamer.stream(batch, draws, consumer, slice(0, rows))
+        losses = self._stream(batch, draws, consumer, slice(0, rows))
         return RowGradients(losses, consumer.gradients)
 
     def products(self, batches: Iterable[Batch], draws: int, vectors: Tensor) -> Iterator[Products]:
@@ -63,7 +69,7 @@ class StreamedEngine:
                 window = None
             window = window or Window(vectors, rows)
             place = window.place(rows)
-            window.note(self._streamer.stream(batch, draws, window.consumer, place))
+            window.note(self._stream(batch, draws, window.consumer, place))
             if not window.has_room(1):
                 yield from window.finish()
                 window = None
@@ -85,15 +91,22 @@ class StreamedEngine:
             self._check(batch)
             rows = _num_samples(batch) // draws
             consumer = prepared.consumer(rows)
-            losses = self._streamer.stream(batch, draws, consumer, slice(0, rows))
+            losses = self._stream(batch, draws, consumer, slice(0, rows))
             yield Features(losses, consumer.features, consumer.norms())
 
     def fallbacks(self) -> dict[str, str]:
-        """Return the parameters whose gradients take ``vmap(grad)``, with the reason, by name.
-
-        Known after the first batch; all others have layer rules.
-        """
+        """See ``GradientEngine.fallbacks``; these parameters take ``vmap(grad)``."""
         return dict(self._streamer.fallbacks)
+
+    def _stream(self, batch: Batch, draws: int, consumer: Consumer, rows: slice) -> Tensor:
+        if self._scale is not None:
+            consumer = Scaled(consumer, self._scale)
+        return self._streamer.stream(batch, draws, consumer, rows)
+
+    def _row(self, values: Parameters) -> Tensor:
+        """Return one value for each column of a row, ``[width]``."""
+        named = {name: values[name][None] for name in self._streamer.parameters}
+        return self._streamer.layout.flatten(named)[0].to(self._streamer.like)
 
     def _check(self, batch: Batch) -> None:
         """Compare with autograd once; again if the first batch held a single sample."""

@@ -29,12 +29,18 @@ class VmapEngine:
     Args:
         losses: The per-sample losses as a function of the attributed parameters.
         parameters: The attributed parameters.
+        scales: Where given, what every gradient is multiplied with, by parameter.
         chunk_bytes: Roughly how much memory the gradients of one chunk may take.
     """
 
     def __init__(
-        self, losses: LossFunction, parameters: Parameters, chunk_bytes: int = 2**28
+        self,
+        losses: LossFunction,
+        parameters: Parameters,
+        scales: Parameters | None = None,
+        chunk_bytes: int = 2**28,
     ) -> None:
+        self.scales = scales
         self.parameters = {name: value.detach() for name, value in parameters.items()}
         self.width = sum(value.numel() for value in parameters.values())
         item_size = max((value.element_size() for value in parameters.values()), default=1)
@@ -64,6 +70,10 @@ class VmapEngine:
             ]
             yield Products(*(torch.cat(column) for column in zip(*parts, strict=True)))
 
+    def fallbacks(self) -> dict[str, str]:
+        """See ``GradientEngine.fallbacks``; here there are no rules at all."""
+        return dict.fromkeys(self.parameters, "this engine has no rules")
+
     def chunks(self, batch: Batch, draws: int) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
         """Yield losses ``[row, draw]`` and gradients by name, ``[row, *shape]``, some rows a time.
 
@@ -79,6 +89,8 @@ class VmapEngine:
             # The fused attention kernels have no batching rule.
             with torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
                 grads, (_, losses) = self._per_row(self.parameters, chunk)
+            if self.scales is not None:
+                grads = {name: grad * self.scales[name] for name, grad in grads.items()}
             yield losses, grads
 
 

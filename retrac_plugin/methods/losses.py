@@ -23,11 +23,13 @@ from retrac_plugin.rescaling import keep_norm
 
 
 class LossEngine:
-    """A ``GradientEngine`` that gives a row's mean loss in place of its gradient."""
+    """A ``GradientEngine`` that gives a row's mean loss in place of its gradient, unscaled."""
 
     width = 1
 
-    def __init__(self, losses: LossFunction, parameters: Parameters) -> None:
+    def __init__(
+        self, losses: LossFunction, parameters: Parameters, scales: Parameters | None = None
+    ) -> None:
         self.losses, self.parameters = losses, parameters
 
     @torch.no_grad()
@@ -41,6 +43,10 @@ class LossEngine:
         for batch in batches:
             losses, rows = self.gradients(batch, draws)
             yield Products(losses, rows @ vectors.T, rows[:, 0].abs())
+
+    def fallbacks(self) -> dict[str, str]:
+        """See ``GradientEngine.fallbacks``; there is no gradient."""
+        return {}
 
 
 def mean_losses(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +13,7 @@ from retrac_plugin.checkpoints import Checkpoint, check_checkpoints
 from retrac_plugin.diffusion import DiffusionModel
 from retrac_plugin.draws import Draws, Strided
 from retrac_plugin.errors import InputError
-from retrac_plugin.gradients.engine import LossFunction, Parameters
+from retrac_plugin.gradients.engine import EngineFactory
 from retrac_plugin.gradients.projections import CountSketch, Projection
 from retrac_plugin.gradients.streamed import StreamedEngine
 
@@ -23,11 +23,11 @@ class Gradients:
     """How gradients are computed, and what is kept of them.
 
     Attributes:
-        engine: What computes them.
+        engine: What computes them; makes a ``StreamedEngine``, or what projects as it does.
         projection: What is kept, the same for every checkpoint and output function.
     """
 
-    engine: Callable[[LossFunction, Parameters], StreamedEngine] = StreamedEngine
+    engine: EngineFactory = StreamedEngine
     projection: Projection = field(default_factory=CountSketch)
 
 

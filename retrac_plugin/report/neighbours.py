@@ -26,22 +26,24 @@ class Neighbour:
         score: Its influence on the query.
         label: Class name, or empty.
         standing: How it stands to the query.
+        error: The standard error of its score over what was drawn, or None.
     """
 
     index: int
     score: float
     label: str
     standing: Standing
+    error: float | None = None
 
 
 def proponents(report: Report, method: Method, query: int) -> list[Neighbour]:
     """Return the query's ``report.k`` strongest proponents, strongest first."""
-    return _neighbours(report, _one(method, query).proponents(report.k), query)
+    return _neighbours(report, method, _one(method, query).proponents(report.k), query)
 
 
 def opponents(report: Report, method: Method, query: int) -> list[Neighbour]:
     """Return the query's ``report.k`` strongest opponents, strongest first."""
-    return _neighbours(report, _one(method, query).opponents(report.k), query)
+    return _neighbours(report, method, _one(method, query).opponents(report.k), query)
 
 
 def legend(report: Report) -> dict[Standing, str]:
@@ -58,10 +60,17 @@ def _one(method: Method, query: int) -> Scores:
     return Scores(method.scores.values[query : query + 1])
 
 
-def _neighbours(report: Report, top: Top, query: int) -> list[Neighbour]:
+def _neighbours(report: Report, method: Method, top: Top, query: int) -> list[Neighbour]:
     pairs = zip(top.indices[0].tolist(), top.values[0].tolist(), strict=True)
+    errors = method.scores.standard_errors
     return [
-        Neighbour(index, score, _label(report, index), _standing(report, query, index))
+        Neighbour(
+            index,
+            score,
+            _label(report, index),
+            _standing(report, query, index),
+            None if errors is None else float(errors[query, index]),
+        )
         for index, score in pairs
     ]
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable
 
 MINUS = "\N{MINUS SIGN}"
+PLUS_MINUS = "\N{PLUS-MINUS SIGN}"
 TIMES = "\N{MULTIPLICATION SIGN}"
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _READABLE = range(-1, 3)
@@ -26,9 +27,10 @@ def unit_text(power: int) -> str:
     return f"scores {TIMES} 10{str(power).translate(_SUPERSCRIPTS)}" if power else ""
 
 
-def score_text(score: float, power: int) -> str:
-    """Return a score with its sign, in units of ``10 ** power``."""
-    return _typographic(f"{score / 10**power:+.2f}")
+def score_text(score: float, power: int, error: float | None = None) -> str:
+    """Return a score with its sign, and its standard error if any, in units of ``10 ** power``."""
+    spread = "" if error is None else f" {PLUS_MINUS} {error / 10**power:.2f}"
+    return _typographic(f"{score / 10**power:+.2f}{spread}")
 
 
 def row_texts(values: Iterable[float]) -> list[str]:

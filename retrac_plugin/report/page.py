@@ -105,7 +105,7 @@ def _answer(report: Report, method: Method, query: int) -> Answer:
         method.name,
         unit_text(power),
         [
-            (name, remark, [(one, score_text(one.score, power)) for one in neighbours])
+            (name, remark, [(one, score_text(one.score, power, one.error)) for one in neighbours])
             for name, remark, neighbours in found
         ],
     )

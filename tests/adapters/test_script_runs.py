@@ -49,7 +49,7 @@ def replayed_loss(run, examples, k):
         run.model,
         checkpoint,
         k,
-        lambda losses, values: losses(values, noisy).mean(),
+        lambda losses, values, scales: losses(values, noisy).mean(),
         torch.device("cpu"),
         1,
         lambda done: None,
@@ -74,6 +74,20 @@ def test_raw_weights_are_the_default_and_ema_a_choice(unconditional):
             loaded = checkpoint.load()
             assert loaded.keys() == saved.keys()
             assert all(torch.equal(loaded[name], saved[name]) for name in saved)
+
+
+def test_queries_may_take_other_weights_than_the_training_set(unconditional):
+    run = retrac.read_run(unconditional.directory, query_weights="ema")
+    ema = retrac.read_run(unconditional.directory, weights="ema")
+    raw = retrac.read_run(unconditional.directory)
+    for mixed, averaged, own in zip(run.checkpoints, ema.checkpoints, raw.checkpoints, strict=True):
+        assert (mixed.parameters, mixed.query_parameters) == (own.parameters, averaged.parameters)
+        assert own.on_query_side() is own
+    assert "raw for the training set, ema for queries taken" in text_of(run, "checkpoints")
+    same = retrac.read_run(unconditional.directory, query_weights="raw")
+    assert same.checkpoints[0].query_parameters is None
+    with pytest.raises(InputError, match="query_weights: expected one of raw, ema, got 'both'"):
+        retrac.read_run(unconditional.directory, query_weights="both")
 
 
 def test_step_sizes_follow_the_saved_learning_rates(unconditional):

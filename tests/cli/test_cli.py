@@ -70,6 +70,27 @@ def test_batch_size_changes_no_score(files, tmp_path):
     torch.testing.assert_close(one, many, rtol=1e-4, atol=1e-6)
 
 
+def test_memory_changes_no_score(files, tmp_path):
+    assert attribute(files, out=tmp_path / "a").exit_code == 0
+    store = tmp_path / "store"
+    store.mkdir()
+    options = ("--max-memory", "200MB", "--query-store", store)
+    found = attribute(files, *options, out=tmp_path / "b")
+    assert found.exit_code == 0, found.output
+    for method in ("diffusion-tracin", "diffusion-retrac"):
+        one, other = (Scores.load(tmp_path / d / f"{method}.safetensors") for d in "ab")
+        torch.testing.assert_close(one.values, other.values)
+
+
+@pytest.mark.parametrize(
+    ("memory", "message"), [("1MB", "max_memory: 1,000,000 bytes are too few"), ("much", "'4GB'")]
+)
+def test_memory_that_is_too_little_or_no_size_is_refused(files, tmp_path, memory, message):
+    found = attribute(files, "--max-memory", memory, out=tmp_path)
+    assert found.exit_code == 1
+    assert message in found.output
+
+
 def test_self_influence(files, tmp_path):
     out = tmp_path / "self.safetensors"
     result = call(
@@ -104,3 +125,34 @@ def test_a_changed_training_set_is_refused(files, tmp_path):
     result = attribute({**files, "train": other}, out=tmp_path / "scores")
     assert result.exit_code == 1
     assert "is not the one that training saw" in result.output
+
+
+def test_an_unrecorded_run_is_drawn_several_times_and_says_how_sure_it_is(files, tmp_path):
+    plain = write_run(tmp_path / "run")
+    result = attribute({**files, "run": plain}, "--method", "diffusion-retrac", out=tmp_path)
+    assert result.exit_code == 0, result.output
+    assert "means over 4 draws of what was not recorded" in result.output
+    scores = Scores.load(tmp_path / "diffusion-retrac.safetensors")
+    assert scores.about["repeats"] == 4
+    best = scores.proponents(1).indices[0, 0]
+    value, error = scores.values[0, best], scores.standard_errors[0, best]
+    rank = scores.rank_errors[0, best]
+    assert f"{best} ({value:+.3g} ± {error:.1g}, rank ± {rank:.1f})" in result.output
+
+
+def test_estimate_counts_what_attribute_will_do(files):
+    result = call(
+        *("estimate", files["run"], "--data", files["train"], "--queries", 3),
+        *("--timesteps", 2, "--noise-draws", 1),
+    )
+    assert result.exit_code == 0, result.output
+    assert "5 training images, 3 queries, 3 checkpoints, drawn 1 times" in result.output
+    lines = [line.split()[0] for line in result.output.splitlines()]
+    assert lines[-3:] == ["time", "memory", "disk"]
+    assert "1.04 kB for scores" in result.output
+
+
+def test_a_training_set_that_the_run_does_not_name_is_asked_for(files, tmp_path):
+    result = call("attribute", files["run"], "--queries", files["queries"], "--out", tmp_path)
+    assert result.exit_code == 1
+    assert "the run does not say where its training set is: pass it" in result.output

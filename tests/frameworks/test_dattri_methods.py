@@ -13,8 +13,8 @@ import retrac_plugin as retrac
 from retrac_plugin.errors import GradientError, InputError, RetracError
 from retrac_plugin.frameworks import dattri_methods
 from retrac_plugin.frameworks.dattri.methods import RECIPES, REFUSALS, method
-from tests.frameworks.dattri_textbook import Textbook
 from tests.frameworks.dattri_tools import DRAWS, EXACT, QUERY_DRAWS, TRAIN_DRAWS, task_of
+from tests.frameworks.hessian_textbook import Textbook
 from tests.small import small_case
 from tests.tiny import tiny_case
 
@@ -48,12 +48,7 @@ def quick(name, case, **options):
 
 
 def the_book(case, output=None):
-    task = task_of(case)
-    sides = (
-        task.drawn(case.train, TRAIN_DRAWS, "train"),
-        task.drawn(case.queries, QUERY_DRAWS, "query"),
-    )
-    return Textbook(case, sides, output)
+    return Textbook(case, TRAIN_DRAWS, QUERY_DRAWS, output)
 
 
 class TestDefinitions:
@@ -264,6 +259,26 @@ class TestEveryMethod:
     def test_another_setting_than_it_has(self, name):
         with pytest.raises(InputError, match=f"{name}: unknown temperature, its settings are: "):
             scores(name, small_case(), temperature=1.0)
+
+    @every
+    def test_scaled_steps_are_refused(self, name):
+        case = small_case()
+        case.checkpoints[1] = dataclasses.replace(case.checkpoints[1], preconditioner=dict)
+        with pytest.raises(InputError, match=f"{name}: checkpoint 1 has a preconditioner"):
+            quick(name, case)
+
+    @every
+    def test_no_bar_is_shown_where_none_is_wanted(self, name, capfd):
+        quick(name, small_case(), progress=False)
+        captured = capfd.readouterr()
+        assert not captured.out + captured.err
+
+
+def test_bars_are_shown_on_request_and_dattri_has_its_own_back(capfd):
+    theirs = tracin.tqdm
+    scores("dattri-tracin", small_case(), progress=True)
+    assert "training set" in capfd.readouterr().err
+    assert tracin.tqdm is theirs
 
 
 def test_only_attributed_parameters_take_part():

@@ -59,7 +59,7 @@ def test_training_loss_is_the_mean_loss_of_each_training_image(case):
     step = case.checkpoints[-1].step
     for i, x in enumerate(case.train):
         request = Request([i], [content_key(x)], x.shape, "query", 0, 1, step, 100)
-        timesteps, noise = DRAWS.draw(request)
+        timesteps, noise, _ = DRAWS.draw(request)
         losses = [
             textbook.output_of(case, "loss", x, t, eps)
             for t, noises in zip(timesteps[0], noise[0].double(), strict=True)

@@ -46,7 +46,7 @@ def features(case, draws, k, output="loss", rescale=unchanged, per_draw=False):
 
 
 def _feature(case, draws, k, side, i, x, output, rescale, per_draw):
-    timesteps, noise = draws.draw(request_of(case, k, side, i, x))
+    timesteps, noise, _ = draws.draw(request_of(case, k, side, i, x))
     parts = []
     for t, noises in zip(timesteps[0], noise[0].double(), strict=True):
         own = [gradient(output_of(case, output, x, t, eps), case.network) for eps in noises]
@@ -80,7 +80,7 @@ def residuals(case, draws, k):
     case.network.load_state_dict(case.checkpoints[k].parameters)
     found = []
     for i, x in enumerate(case.train):
-        timesteps, noise = draws.draw(request_of(case, k, "train", i, x))
+        timesteps, noise, _ = draws.draw(request_of(case, k, "train", i, x))
         found.append(
             torch.stack(
                 [

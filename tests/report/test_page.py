@@ -1,12 +1,14 @@
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
 import torch
 
-from retrac_plugin import files
+from retrac_plugin import Scores, files
 from retrac_plugin.report import write_page
 from retrac_plugin.report.neighbours import opponents, proponents
+from retrac_plugin.report.numbers import PLUS_MINUS, exponent, score_text
 from retrac_plugin.report.page import render
 from tests.report import sample
 
@@ -155,3 +157,15 @@ def test_a_failed_write_leaves_the_old_page(tmp_path, monkeypatch):
         write_page(sample.report(), path)
     assert [entry.name for entry in tmp_path.iterdir()] == ["page.html"]
     assert path.read_text() == "old"
+
+
+def test_standard_errors_stand_beside_their_scores():
+    report = sample.report()
+    values = report.methods[0].scores.values
+    scores = Scores(values, standard_errors=values.abs() / 4)
+    methods = [replace(report.methods[0], scores=scores), *report.methods[1:]]
+    shown = render(replace(report, methods=methods))
+    first = float(values[0].max())
+    power = exponent([first])
+    assert score_text(first, power, first / 4) in re.sub(r"<[^>]*>", "", shown)
+    assert PLUS_MINUS not in render(report)

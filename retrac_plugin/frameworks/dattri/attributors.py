@@ -18,9 +18,9 @@ from retrac_plugin.draws import Draws
 from retrac_plugin.errors import InputError
 from retrac_plugin.examples import Examples
 from retrac_plugin.frameworks.dattri import features
-from retrac_plugin.frameworks.dattri.drawn import DrawnExamples
 from retrac_plugin.frameworks.dattri.projection import projection
 from retrac_plugin.frameworks.dattri.task import DiffusionAttributionTask
+from retrac_plugin.frameworks.drawn import DrawnExamples
 from retrac_plugin.gradients.engine import EngineFactory
 
 

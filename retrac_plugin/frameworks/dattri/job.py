@@ -4,53 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Subset
-
 from retrac_plugin.attributors import DiffusionTracIn
 from retrac_plugin.draws import Draws
-from retrac_plugin.examples import Examples, ExampleSource, as_fields
-from retrac_plugin.frameworks.dattri.drawn import DrawnExamples
+from retrac_plugin.examples import Examples, ExampleSource
 from retrac_plugin.frameworks.dattri.task import DiffusionAttributionTask
+from retrac_plugin.frameworks.sides import Side, conditions_of, dataset_of
 from retrac_plugin.outputs import with_output
-
-Items = Dataset[tuple[Tensor, ...]]
-Loader = DataLoader[tuple[Tensor, ...]]
-
-
-@dataclass(frozen=True)
-class Side:
-    """The training samples, or the queries.
-
-    Attributes:
-        drawn: All examples of the data set that they are in, with their draws.
-        ids: Which of them, in order.
-        batch_size: Draws in a network pass.
-    """
-
-    drawn: DrawnExamples
-    ids: list[int]
-    batch_size: int
-
-    @property
-    def draws_each(self) -> int:
-        """Draws of each example."""
-        timesteps, noise = self.drawn.draws.per_sample()
-        return timesteps * noise
-
-    def loader(self) -> Loader:
-        """Return a loader with one item per example."""
-        at_once = max(1, self.batch_size // self.draws_each)
-        return DataLoader(Subset(self.drawn, self.ids), batch_size=at_once)
-
-    def whole(self) -> Loader:
-        """Return a loader of all examples as one batch."""
-        return DataLoader(Subset(self.drawn, self.ids), batch_size=len(self.ids))
-
-    def by_draw(self) -> Items:
-        """Return one item per draw, an example's draws side by side."""
-        rows = [i * self.draws_each + draw for i in self.ids for draw in range(self.draws_each)]
-        return Subset(self.drawn.by_draw(), rows)
 
 
 @dataclass(frozen=True)
@@ -118,7 +77,7 @@ def make_job(
         InputError: If the data cannot be used.
     """
     sources = ExampleSource(train, "train"), ExampleSource(queries, "queries")
-    first = as_fields(_dataset(train)[sources[0].ids[0]], "train")
+    conditions = conditions_of(train, "train")
 
     def task_of(first_checkpoint: int) -> DiffusionAttributionTask:
         return DiffusionAttributionTask(
@@ -126,13 +85,13 @@ def make_job(
             core.checkpoints[first_checkpoint:],
             target=output,
             train_target=output,
-            conditions=[name for name in first if name != "sample"],
+            conditions=conditions,
         )
 
     everything = task_of(0)
 
     def side(data: Examples, ids: list[int], draws: Draws, name: str) -> Side:
-        drawn = everything.drawn(_dataset(data), draws, name)
+        drawn = everything.drawn(dataset_of(data), draws, name)
         return Side(drawn.at_last_checkpoint() if last_only else drawn, ids, core.batch_size)
 
     task = task_of(-1) if last_only else everything
@@ -144,7 +103,3 @@ def make_job(
         core,
         train,
     )
-
-
-def _dataset(data: Examples) -> Examples:
-    return data.dataset if isinstance(data, DataLoader) else data

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, ClassVar
@@ -11,16 +10,12 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from retrac_plugin.attributors import DiffusionTracIn
-from retrac_plugin.checkpoints import Checkpoint
-from retrac_plugin.diffusion import DiffusionModel
-from retrac_plugin.draws import Draws
-from retrac_plugin.errors import GradientError, InputError, RetracError
 from retrac_plugin.examples import Examples
 from retrac_plugin.frameworks.dattri import linear_layers, scoring
 from retrac_plugin.frameworks.dattri.ekfac import ekfac
 from retrac_plugin.frameworks.dattri.job import make_job
-from retrac_plugin.scores import Scores
+from retrac_plugin.frameworks.dattri.progress import shown
+from retrac_plugin.frameworks.registered import RefusedMethod, RegisteredMethod, surroundings
 
 
 @dataclass(frozen=True)
@@ -82,88 +77,19 @@ RECIPES: dict[str, Recipe] = {
 """By registered name."""
 
 
-class DattriMethod:
-    """One of dattri's methods, as ``recipe`` says.
+class DattriMethod(RegisteredMethod):
+    """One of dattri's methods, as ``recipe`` says. Its arguments are ``RegisteredMethod``'s."""
 
-    Args:
-        model: The diffusion model, from ``retrac_plugin.wrap``.
-        checkpoints: At least one.
-        train_draws: Timestep and noise of each training sample, see ``DiffusionTracIn``.
-        query_draws: Timesteps and noise of each query; gradients are means over them.
-        batch_size: Samples per network pass.
-        device: Where to compute; default: where the network is.
-        progress: Taken for the sake of a common signature; dattri always shows its own bars.
-        settings: The method's own, see ``RECIPES``.
-
-    Raises:
-        InputError: If an argument is not what it should be.
-    """
-
-    name: ClassVar[str]
     recipe: ClassVar[Recipe]
 
-    def __init__(
-        self,
-        model: DiffusionModel,
-        checkpoints: Sequence[Checkpoint],
-        *,
-        train_draws: Draws | None = None,
-        query_draws: Draws | None = None,
-        batch_size: int = 64,
-        device: str | torch.device | None = None,
-        progress: bool | None = None,
-        **settings: Any,
-    ) -> None:
-        unknown = sorted(settings.keys() - self.recipe.settings.keys())
-        if unknown:
-            known = ", ".join(self.recipe.settings) or "none"
-            raise InputError(
-                f"{self.name}: unknown {', '.join(unknown)}, its settings are: {known}"
-            )
-        self.settings = {**self.recipe.settings, **settings}
-        self.core = DiffusionTracIn(
-            model,
-            checkpoints,
-            train_draws=train_draws,
-            query_draws=query_draws,
-            batch_size=batch_size,
-            device=device,
-            progress=progress,
-        )
-
-    def attribute(self, train: Examples, queries: Examples) -> Scores:
-        """Return the method's scores of every training sample for every query.
-
-        Args:
-            train: The training set.
-            queries: The images to explain.
-
-        Raises:
-            RetracError: If the data cannot be used, or the scores are not finite.
-        """
+    def score(self, train: Examples, queries: Examples) -> Tensor:
+        """See ``RegisteredMethod.score``."""
         job = make_job(self.core, train, queries, self.recipe.output, self.recipe.last_only)
         if self.recipe.single_precision:
             job.task.get_model().float()  # the task's own copy
         dtype = next(job.task.get_model().parameters()).dtype
-        with _surroundings(dtype), torch.no_grad():
-            values = self.recipe.score(job, **self.settings).detach().T.to(self.core.device)
-        if not values.isfinite().all():
-            raise GradientError(
-                f"{self.name}: {int((~values.isfinite()).sum())} of {values.numel()} scores are "
-                f"not finite with the settings {self.settings}. A larger damping, regularization "
-                "or scaling is the usual remedy"
-            )
-        return Scores(values.contiguous(), None, {"method": self.name, **self.settings})
-
-
-class RefusedMethod:
-    """A method of dattri that has no meaning for diffusion models; constructing it says why."""
-
-    name: ClassVar[str]
-    refusal: ClassVar[str]
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        raise RetracError(f"{self.name} cannot score a diffusion model: {self.refusal}")
+        with surroundings(dtype), shown(self.core.progress), torch.no_grad():
+            return self.recipe.score(job, **self.settings).T
 
 
 REFUSALS = {
@@ -178,21 +104,7 @@ def method(name: str) -> type[DattriMethod | RefusedMethod]:
     """Return the class registered as ``name``."""
     if name in REFUSALS:
         return type(name, (RefusedMethod,), {"name": name, "refusal": REFUSALS[name]})
-    return type(name, (DattriMethod,), {"name": name, "recipe": RECIPES[name]})
-
-
-@contextmanager
-def _surroundings(dtype: torch.dtype) -> Iterator[None]:
-    """Give dattri a seeded generator, and the model's floating type.
-
-    Its LiSSA and Arnoldi draw from torch's global generator; its TracIn and Arnoldi make tensors of
-    torch's default type, whatever the model's.
-    """
-    default = torch.get_default_dtype()
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        torch.set_default_dtype(dtype)
-        try:
-            yield
-        finally:
-            torch.set_default_dtype(default)
+    recipe = RECIPES[name]
+    return type(
+        name, (DattriMethod,), {"name": name, "recipe": recipe, "defaults": recipe.settings}
+    )

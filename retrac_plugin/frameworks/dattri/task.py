@@ -18,8 +18,9 @@ from retrac_plugin.diffusion import DiffusionModel, check_deterministic
 from retrac_plugin.draws import Draws
 from retrac_plugin.errors import InputError
 from retrac_plugin.examples import as_fields
-from retrac_plugin.frameworks.dattri.drawn import SIDES, DrawnExamples
-from retrac_plugin.frameworks.dattri.rows import as_rows
+from retrac_plugin.frameworks.drawn import SIDES, DrawnExamples
+from retrac_plugin.frameworks.rows import as_rows
+from retrac_plugin.frameworks.sides import steps_of
 from retrac_plugin.losses import ElementLoss, Loss
 from retrac_plugin.outputs import with_output
 from retrac_plugin.wrapping import wrap
@@ -92,10 +93,7 @@ class DiffusionAttributionTask(AttributionTask):  # type: ignore[misc]  # dattri
             value = as_fields(examples[0], SIDES.get(side, side)).get(name, 0.0)
             if not torch.as_tensor(value).is_floating_point():
                 self._integers.add(name)
-        steps = {
-            position: position if checkpoint.step is None else checkpoint.step
-            for position, checkpoint in enumerate(self.get_checkpoints())
-        }
+        steps = steps_of(self.get_checkpoints())
         return DrawnExamples(examples, draws, side, self.diffusion, steps, self.conditions)
 
     def _load(self, network: nn.Module, checkpoint: Checkpoint) -> nn.Module:

@@ -36,7 +36,10 @@ class ProductsAndNorms:
 
     def outer(self, rows: slice, columns: slice, products: OuterProducts) -> None:
         """See ``Consumer.outer``."""
-        stream(self, rows, columns, products)
+        if self.vectors.shape[0] == 0:
+            self._norms.outer(rows, columns, products)
+        else:
+            stream(self, rows, columns, products)
 
     def norms(self) -> Tensor:
         """Return the norms so far, ``[row]``."""

@@ -62,16 +62,14 @@ class PreparedSketch:
 
     def add(self, features: Tensor, first: int, block: Tensor) -> None:
         """Add the sketch of columns ``first, first + 1, ...`` to ``features [row, dimension]``."""
-        signed = block * self.signs[first : first + block.shape[1]]
-        start = first % self.dimension
-        head = min((self.dimension - start) % self.dimension, block.shape[1])
-        laps = (block.shape[1] - head) // self.dimension
-        tail = head + laps * self.dimension
-        features[:, start : start + head].add_(signed[:, :head])
-        if laps:
-            lap = signed[:, head:tail].reshape(len(block), laps, self.dimension)
-            features.add_(lap.sum(1))
-        features[:, : block.shape[1] - tail].add_(signed[:, tail:])
+        signs = self.signs[first : first + block.shape[1]].to(features.dtype)
+        done = 0
+        while done < block.shape[1]:  # lap by lap
+            start = (first + done) % self.dimension
+            size = min(self.dimension - start, block.shape[1] - done)
+            piece = slice(done, done + size)
+            features[:, start : start + size].addcmul_(block[:, piece], signs[piece])
+            done += size
 
 
 class SketchConsumer:

@@ -1,7 +1,7 @@
-"""Examples with their timesteps and noise as data, as dattri's own methods need them.
+"""Examples with their timesteps and noise as data, as the frameworks' own methods need them.
 
-dattri calls a loss as often as it likes, in batches of its own. A loss that draws timestep or noise
-itself would give every call other gradients, and so scores that are mostly chance.
+Captum and dattri call a loss as often as they like, in batches of their own. A loss that drew its
+timestep or noise itself would give every call other gradients, and so scores mostly of chance.
 """
 
 from __future__ import annotations
@@ -106,7 +106,14 @@ class DrawnExamples(Dataset[tuple[Tensor, ...]]):
             self.steps[checkpoint],
             *self.model.drawing,
         )
-        return draw_within(self.draws, request)
+        draw = draw_within(self.draws, request)
+        if draw.samples is not None:
+            raise InputError(
+                "the samples were recorded as training saw them, another image at each visit; the "
+                "frameworks' own methods take one image per example. Use our classes, which replay "
+                "them, or draws that were not recorded"
+            )
+        return draw
 
 
 class _Apart(Dataset[tuple[Tensor, ...]]):

@@ -1,4 +1,4 @@
-"""The shapes in which dattri hands data to a loss, brought to one: rows of single draws.
+"""The shapes in which a framework hands data to a loss, brought to one: rows of single draws.
 
 TracIn and TRAK call a loss with one sample and no batch dimension, the influence functions with one
 sample and a dimension of 1, their Hessians with a whole batch (dattri issue 86).

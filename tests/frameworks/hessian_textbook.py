@@ -1,9 +1,11 @@
-"""The gradients and Hessians that dattri's methods are made of, one sample at a time."""
+"""The gradients and Hessians that other methods are made of, one sample at a time."""
 
 from __future__ import annotations
 
 import torch
 
+from retrac_plugin.frameworks.drawn import DrawnExamples
+from retrac_plugin.frameworks.sides import conditions_of, steps_of
 from tests import textbook
 
 
@@ -13,13 +15,18 @@ class Textbook:
     ``train[k]`` and ``queries[k]`` are lists of the draws ``(example, t, eps)`` of each sample.
     """
 
-    def __init__(self, case, job_sides, output=None):
+    def __init__(self, case, train_draws, query_draws, output=None):
         self.network = case.network
         self.states = [checkpoint.parameters for checkpoint in case.checkpoints]
         self.output = output or textbook.loss_function(case.network, case.schedule.alphas_cumprod)
+        steps = steps_of(case.checkpoints)
+        names = conditions_of(case.train, "train")
         self.train, self.queries = (
             [[self._draws(drawn, i, k) for i in range(len(drawn))] for k in range(len(self.states))]
-            for drawn in job_sides
+            for drawn in (
+                DrawnExamples(case.train, train_draws, "train", case.model, steps, names),
+                DrawnExamples(case.queries, query_draws, "query", case.model, steps, names),
+            )
         )
 
     def gradients(self, side, k):

@@ -1,0 +1,1 @@
+"""Measures every registered attributor on one small run: ``python -m`` this."""

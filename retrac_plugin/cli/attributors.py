@@ -1,0 +1,67 @@
+"""The methods that a command line asks for, and by how many draws."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from retrac_plugin.run import Run
+
+METHODS = ("diffusion-tracin", "diffusion-retrac")
+
+REPEATS = 4
+"""How often what was not recorded is drawn, unless told otherwise."""
+
+method = click.option(
+    "--method",
+    "methods",
+    multiple=True,
+    default=METHODS,
+    show_default=True,
+    help="A method that `retrac list` names; may be repeated.",
+)
+
+repeating = click.option(
+    "--repeats",
+    type=click.IntRange(1),
+    help="How often to draw what training did not record; scores are means, with standard errors. "
+    f"Default: {REPEATS}, or 1 where training is replayed.",
+)
+
+
+def repeats_of(run: Run, repeats: int | None) -> int:
+    """Return how often to draw, by default once where nothing of training is drawn."""
+    if repeats is not None:
+        return repeats
+    return REPEATS if run.is_drawn else 1
+
+
+def make_attributors(
+    run: Run, methods: Sequence[str], draws: tuple[int, int, int], **options: Any
+) -> list[Any]:
+    """Return the methods by name, for a run.
+
+    Args:
+        run: The run.
+        methods: Their names.
+        draws: Of the query side: timesteps, noise draws, seed.
+        **options: Further arguments of the methods.
+    """
+    from retrac_plugin import Strided, plugins
+
+    timesteps, noise_draws, seed = draws
+    query_draws = Strided(timesteps, noise_draws=noise_draws, seed=seed)
+    return [
+        plugins.get_attributor(name)(
+            run.model,
+            run.checkpoints,
+            train_draws=run.train_draws,
+            query_draws=query_draws,
+            progress=True,
+            **options,
+        )
+        for name in methods
+    ]

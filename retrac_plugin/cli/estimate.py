@@ -1,0 +1,128 @@
+"""``retrac estimate``."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from retrac_plugin.cli.attributors import make_attributors, method, repeating, repeats_of
+from retrac_plugin.cli.options import (
+    computing,
+    fitting,
+    given,
+    query_draws,
+    read,
+    reading,
+    run_and_train,
+)
+
+if TYPE_CHECKING:
+    from retrac_plugin.estimate import Estimate
+
+STARTED = time.perf_counter()
+"""Before torch is imported, which `retrac attribute` has to do as well."""
+
+
+@click.command()
+@run_and_train
+@reading
+@click.option(
+    "--queries",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="How many pictures are to be explained.",
+)
+@method
+@query_draws
+@repeating
+@computing
+@fitting
+def estimate(
+    run: Path,
+    train: Path | None,
+    cache: Path,
+    loss: str,
+    weights: str,
+    query_weights: str | None,
+    base: str | None,
+    arguments: tuple[str, ...],
+    optimizer: str,
+    queries: int,
+    methods: tuple[str, ...],
+    timesteps: int,
+    noise_draws: int,
+    seed: int,
+    repeats: int | None,
+    batch_size: int,
+    device: str,
+    max_memory: str | None,
+    query_store: Path | None,
+) -> None:
+    """Say what `retrac attribute` will take with the same options: time, memory and disk.
+
+    A few batches of the training set are timed on this machine, as busy as it is now, and counted
+    up. Of a latent model a few images are encoded for that, and stay in the cache.
+    """
+    from retrac_plugin.estimate import estimate as estimate_cost
+
+    found = read(
+        run,
+        loss,
+        arguments,
+        weights=weights,
+        query_weights=query_weights,
+        base=base,
+        optimizer=optimizer,
+    )
+    examples = found.train_examples(train, cache=cache, device=device)
+    draws = (timesteps, noise_draws, seed)
+    options = given(
+        batch_size=batch_size, device=device, max_memory=max_memory, query_store=query_store
+    )
+    attributors = make_attributors(found, methods, draws, **options)
+    times = repeats_of(found, repeats)
+    starting = time.perf_counter() - STARTED
+    cost = estimate_cost(attributors, examples, queries, times)
+    click.echo(
+        f"{len(examples)} training images, {queries} queries, {len(found.checkpoints)} "
+        f"checkpoints, drawn {times} times, queries in {cost.blocks} blocks"
+    )
+    _print(cost, starting, cache)
+
+
+def _print(cost: Estimate, starting: float, cache: Path) -> None:
+    parts = {
+        "starting": starting,
+        "encoding images": cost.encoding,
+        "loading checkpoints": cost.loading,
+        "queries": cost.queries,
+        "training set": cost.training,
+    }
+    of = ", ".join(f"{name} {_duration(seconds)}" for name, seconds in parts.items() if seconds)
+    click.echo(f"time    {_duration(sum(parts.values()))}: {of}")
+    gradients = f"{_size(cost.query_bytes)} of it the queries' gradients"
+    if cost.device_memory:
+        click.echo(f"GPU     {_size(cost.device_memory)}, {gradients}")
+        click.echo(f"memory  {_size(cost.memory)}")
+    else:
+        click.echo(f"memory  {_size(cost.memory)}, {gradients}")
+    encoded = f", {_size(cost.cache)} in {cache}" if cost.cache else ""
+    click.echo(f"disk    {_size(cost.scores)} for scores{encoded}")
+
+
+def _duration(seconds: float) -> str:
+    for unit, size in (("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
+
+
+def _size(size: int) -> str:
+    for unit, power in (("GB", 9), ("MB", 6), ("kB", 3)):
+        if size >= 10**power:
+            return f"{size / 10**power:.3g} {unit}"
+    return f"{size} B"

@@ -1,0 +1,100 @@
+"""What Captum's own methods are given: training samples and queries with their draws, a model."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch.utils.data import DataLoader
+from tqdm.auto import tqdm
+
+from retrac_plugin.attributors import DiffusionTracIn
+from retrac_plugin.checkpoints import Checkpoint
+from retrac_plugin.diffusion import DiffusionModel, check_deterministic
+from retrac_plugin.draws import Draws
+from retrac_plugin.examples import Examples, ExampleSource
+from retrac_plugin.frameworks.captum.denoiser import Labelled, LossOfDraws
+from retrac_plugin.frameworks.drawn import DrawnExamples
+from retrac_plugin.frameworks.sides import Side, conditions_of, dataset_of, steps_of
+
+
+@dataclass(frozen=True)
+class Job:
+    """The scoring of training samples for queries.
+
+    Attributes:
+        core: Our own method for the same model, checkpoints and draws.
+        model: The diffusion model.
+        checkpoints: Those that the method uses.
+        train: The training samples.
+        queries: The queries.
+        conditions: Names of the examples' fields besides ``sample``.
+    """
+
+    core: DiffusionTracIn
+    model: DiffusionModel
+    checkpoints: Sequence[Checkpoint]
+    train: Side
+    queries: Side
+    conditions: tuple[str, ...]
+
+    @property
+    def show_progress(self) -> bool:
+        """Whether Captum is to show its bars."""
+        asked = self.core.progress
+        return sys.stderr.isatty() if asked is None else bool(asked)
+
+    def bar(self, total: int, name: str, unit: str = "sample") -> Any:
+        """Return a progress bar, for what Captum shows none of."""
+        hidden = not self.show_progress
+        return tqdm(total=total, desc=name, unit=unit, disable=hidden, leave=False)
+
+    def losses(self, model: DiffusionModel | None = None) -> LossOfDraws:
+        """Return the model for Captum, or another one with the same checkpoints."""
+        return LossOfDraws(
+            self.model if model is None else model,
+            self.checkpoints,
+            self.core.device,
+            self.conditions,
+        )
+
+
+def make_job(
+    core: DiffusionTracIn, train: Examples, queries: Examples, last_only: bool, train_draws: Draws
+) -> Job:
+    """Return the job of scoring ``train`` for ``queries``.
+
+    Args:
+        core: Has the model, the checkpoints, the queries' draws, the device and the batch size.
+        train: The training samples.
+        queries: The queries.
+        last_only: For methods of one checkpoint: use the last.
+        train_draws: Timesteps and noise of the training samples.
+
+    Raises:
+        InputError: If the data cannot be used.
+    """
+    check_deterministic(core.model.network)
+    conditions = conditions_of(train, "train")
+    steps = steps_of(core.checkpoints)
+
+    def side(data: Examples, draws: Draws, name: str, role: str) -> Side:
+        ids = ExampleSource(data, role).ids
+        drawn = DrawnExamples(dataset_of(data), draws, name, core.model, steps, conditions)
+        return Side(drawn.at_last_checkpoint() if last_only else drawn, ids, core.batch_size)
+
+    return Job(
+        core,
+        core.model,
+        core.checkpoints[-1:] if last_only else core.checkpoints,
+        side(train, train_draws, "train", "train"),
+        side(queries, core.query_draws, "query", "queries"),
+        conditions,
+    )
+
+
+def labelled(side: Side) -> DataLoader[Any]:
+    """Return a loader with one item per example, as Captum takes it."""
+    return DataLoader(Labelled(side.examples()), batch_size=side.at_once)

@@ -1,0 +1,33 @@
+"""dattri's progress bars, which it always shows, shown or not."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+from tqdm.auto import tqdm
+
+
+@contextmanager
+def shown(progress: Any) -> Iterator[None]:
+    """Within, dattri shows its bars where ``progress`` is true, on a terminal where it is None.
+
+    dattri has no argument for it, so each of its modules gets another ``tqdm`` meanwhile.
+    """
+    disable = None if progress is None else not progress
+    modules = [
+        module
+        for name, module in list(sys.modules.items())
+        if name.startswith("dattri.") and hasattr(module, "tqdm")
+    ]
+    theirs = [(module, module.tqdm) for module in modules]
+    try:
+        for module in modules:
+            module.tqdm = partial(tqdm, disable=disable)  # type: ignore[attr-defined]  # looked up above
+        yield
+    finally:
+        for module, own in theirs:
+            module.tqdm = own  # type: ignore[attr-defined]  # as above

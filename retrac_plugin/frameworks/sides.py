@@ -1,0 +1,79 @@
+"""The two sides that a framework's own method is given: examples with their draws, as loaders."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Subset
+
+from retrac_plugin.checkpoints import Checkpoint
+from retrac_plugin.examples import Examples, ExampleSource, as_fields
+from retrac_plugin.frameworks.drawn import DrawnExamples
+
+Items = Dataset[tuple[Tensor, ...]]
+Loader = DataLoader[tuple[Tensor, ...]]
+
+
+@dataclass(frozen=True)
+class Side:
+    """The training samples, or the queries.
+
+    Attributes:
+        drawn: All examples of the data set that they are in, with their draws.
+        ids: Which of them, in order.
+        batch_size: Draws in a network pass.
+    """
+
+    drawn: DrawnExamples
+    ids: list[int]
+    batch_size: int
+
+    @property
+    def draws_each(self) -> int:
+        """Draws of each example."""
+        timesteps, noise = self.drawn.draws.per_sample()
+        return timesteps * noise
+
+    @property
+    def at_once(self) -> int:
+        """How many examples fill a network pass."""
+        return max(1, self.batch_size // self.draws_each)
+
+    def examples(self) -> Items:
+        """Return one item per example."""
+        return Subset(self.drawn, self.ids)
+
+    def loader(self) -> Loader:
+        """Return a loader with one item per example."""
+        return DataLoader(self.examples(), batch_size=self.at_once)
+
+    def whole(self) -> Loader:
+        """Return a loader of all examples as one batch."""
+        return DataLoader(self.examples(), batch_size=len(self.ids))
+
+    def by_draw(self) -> Items:
+        """Return one item per draw, an example's draws side by side."""
+        rows = [i * self.draws_each + draw for i in self.ids for draw in range(self.draws_each)]
+        return Subset(self.drawn.by_draw(), rows)
+
+
+def dataset_of(data: Examples) -> Examples:
+    """Return what a loader loads from; whatever is no loader is returned as it is."""
+    return data.dataset if isinstance(data, DataLoader) else data
+
+
+def conditions_of(data: Examples, role: str) -> tuple[str, ...]:
+    """Return the names of the examples' fields besides ``sample``."""
+    first = ExampleSource(data, role).ids[0]
+    fields = as_fields(dataset_of(data)[first], role)
+    return tuple(name for name in fields if name != "sample")
+
+
+def steps_of(checkpoints: Iterable[Checkpoint]) -> dict[int, int]:
+    """Return each checkpoint's training step by its position, which it is where none is known."""
+    return {
+        position: position if checkpoint.step is None else checkpoint.step
+        for position, checkpoint in enumerate(checkpoints)
+    }
