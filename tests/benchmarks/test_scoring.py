@@ -12,9 +12,9 @@ import retrac_plugin as retrac
 from retrac_plugin import plugins
 from retrac_plugin.benchmarks.memory import PeakMemory
 from retrac_plugin.benchmarks.scoring import all_queries, score_methods
+from retrac_plugin.diffusion import DiffusionModel
 from retrac_plugin.hookspecs import AttributorEntry
 from retrac_plugin.metrics.lds import lds
-from retrac_plugin.passes import CheckpointPass
 from tests.benchmarks.tasks import HELD_BACK, QUERY_DRAWS, TRAIN, TRAIN_DRAWS, small_task, truth
 
 EXACT = {"rtol": 1e-9, "atol": 1e-12}
@@ -73,14 +73,14 @@ def test_outcomes_come_in_the_order_of_the_methods(task, outcomes):
 
 def test_passes_are_the_samples_led_through_the_network(task, monkeypatch):
     samples = []
-    diffuse = CheckpointPass._diffuse
+    diffuse = DiffusionModel.diffuse
 
     def counting(self, *args):
         batch = diffuse(self, *args)
         samples.append(batch.noisy.shape[0])
         return batch
 
-    monkeypatch.setattr(CheckpointPass, "_diffuse", counting)
+    monkeypatch.setattr(DiffusionModel, "diffuse", counting)
     for method in ("diffusion-tracin", "gradient-dot", "tracincp"):
         samples.clear()
         (outcome,) = score_methods(task, [method], silent)
