@@ -3,9 +3,9 @@
 import pytest
 import torch
 from diffusers import UNet2DModel
+from retrac_adapters.digits.recipe import NETWORK
 
 from retrac_adapters.demo.recipe import RECIPES
-from retrac_adapters.digits.recipe import NETWORK
 
 NETWORKS = {name: recipe.network for name, recipe in RECIPES.items()} | {"digits": NETWORK}
 
