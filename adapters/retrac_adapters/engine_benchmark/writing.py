@@ -85,7 +85,7 @@ def _ratio(cell: Mapping[str, Any]) -> str:
 
 def _whole_jobs(jobs: Mapping[str, Mapping[str, Any]]) -> str:
     rows = [
-        [size, f"{job['official']:.0f}", f"{job['ours']:.0f}", f"**{job['factor']:.1f}**"]
+        [size, f"{job['official']:.1f}", f"{job['ours']:.1f}", f"**{job['factor']:.1f}**"]
         for size, job in jobs.items()
     ]
     about = next(iter(jobs.values()))["about"]
