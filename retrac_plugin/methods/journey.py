@@ -38,16 +38,25 @@ BOTH: dict[str, Denoise] = {
 
 
 @dataclass(frozen=True, eq=False)
-class AtTheirTimesteps:
-    """Noise of given draws, each sample at one timestep of its own.
+class AlongTheWay:
+    """Each sample at one timestep of the query on whose way it lies, with that query's noise there.
+
+    Noise keyed by the sample itself would be another on every device: it is computed, so its last
+    bits are not the same everywhere.
 
     Attributes:
-        draws: The draws.
+        draws: Of the queries.
+        ids: Of the query, for each sample.
+        keys: The same queries' keys.
         timesteps: ``[sample]``.
+        places: ``[sample]``: which of the query's timesteps that is.
     """
 
     draws: Draws
+    ids: list[int]
+    keys: list[int]
     timesteps: Tensor
+    places: Tensor
 
     def per_sample(self) -> tuple[int, int]:
         """See ``Draws.per_sample``."""
@@ -55,16 +64,21 @@ class AtTheirTimesteps:
 
     def draw(self, request: Request) -> Draw:
         """See ``Draws.draw``."""
-        noise = self.draws.draw(request).noise[:, :1]
-        return Draw(self.timesteps[request.ids][:, None], noise)
+        theirs = request._replace(
+            ids=[self.ids[i] for i in request.ids], keys=[self.keys[i] for i in request.ids]
+        )
+        noise = self.draws.draw(theirs).noise
+        noise = noise[torch.arange(len(noise)), self.places[request.ids]]
+        return Draw(self.timesteps[request.ids][:, None], noise[:, None])
 
 
 class JourneyTRAK(TRAK):
     """TRAK of what a query was on its way (Georgiev et al., arXiv 2312.06205).
 
-    ``phi_q`` is the mean over timesteps of the loss's gradient at ``(x0hat_t, t)``, noised anew,
-    where ``x0hat_t`` is the clean picture foreseen at ``t`` on the query's way through the sampler;
-    everything else is TRAK's. As in Zheng et al. (ICLR 2024) the way's steps are averaged.
+    ``phi_q`` is the mean over timesteps of the loss's gradient at ``(x0hat_t, t)`` and the query's
+    own noise there, where ``x0hat_t`` is the clean picture foreseen at ``t`` on the query's way
+    through the sampler; everything else is TRAK's. As in Zheng et al. (ICLR 2024) the way's steps
+    are averaged.
     """
 
     name = "Journey-TRAK"
@@ -80,17 +94,23 @@ def along_the_way(
 ) -> tuple[ExampleSource, Draws]:
     """Return the pictures foreseen on the queries' way through the sampler, and their timesteps."""
     examples: list[dict[str, Any]] = []
+    ids: list[int] = []
+    keys: list[int] = []
     wanted: list[Tensor] = []
+    places: list[Tensor] = []
     for block in queries.blocks(setting.batch_size):
         timesteps = _timesteps(setting, at, queries, block)
+        order = by_noise(setting.model, timesteps)
+        timesteps = timesteps.gather(-1, order)
         foreseen = way(setting.model, _tensors(setting, at), block, timesteps)
         wanted.append(timesteps.flatten())
-        examples += [
-            {"sample": picture, **{name: value[q] for name, value in block.conditions.items()}}
-            for q, pictures in enumerate(foreseen.cpu())
-            for picture in pictures
-        ]
-    draws = AtTheirTimesteps(setting.draws, torch.cat(wanted))
+        places.append(order.flatten())
+        for q, pictures in enumerate(foreseen.cpu()):
+            conditions = {name: value[q] for name, value in block.conditions.items()}
+            examples += [{"sample": picture, **conditions} for picture in pictures]
+            ids += [block.ids[q]] * len(pictures)
+            keys += [block.keys[q]] * len(pictures)
+    draws = AlongTheWay(setting.draws, ids, keys, torch.cat(wanted), torch.cat(places))
     return ExampleSource(examples, "queries"), draws
 
 
@@ -101,7 +121,7 @@ def _tensors(setting: Setting, at: CheckpointPass) -> dict[str, Tensor]:
 def _timesteps(
     setting: Setting, at: CheckpointPass, queries: ExampleSource, block: Block
 ) -> Tensor:
-    """Return the timesteps at which the queries are looked at, ``[query, T]``."""
+    """Return the queries' timesteps, ``[query, T]``."""
     step = at.position if at.checkpoint.step is None else at.checkpoint.step
     request = Request(
         block.ids,
@@ -113,13 +133,13 @@ def _timesteps(
         step,
         *setting.model.drawing,
     )
-    return by_noise(setting.model, draw_within(setting.draws, request).timesteps)
+    return draw_within(setting.draws, request).timesteps
 
 
 def by_noise(model: DiffusionModel, timesteps: Tensor) -> Tensor:
-    """Return timesteps in the order of growing noise, along the last dimension."""
+    """Return the order of timesteps by growing noise, along the last dimension."""
     a, s = model.schedule.coefficients(timesteps, torch.float64)
-    return timesteps.gather(-1, (s / a).argsort(-1))
+    return (s / a).argsort(-1)
 
 
 @torch.no_grad()
@@ -159,7 +179,8 @@ def way(
     def coefficients(t: Tensor) -> list[Tensor]:
         return [shaped(c) for c in model.schedule.coefficients(t, dtype)]
 
-    least = by_noise(model, torch.arange(model.schedule.num_timesteps))[0].to(device)
+    every = torch.arange(model.schedule.num_timesteps)
+    least = every[by_noise(model, every)[0]].to(device)
     now, found = least.expand(len(x)), []
     for goal in timesteps.T.to(device):
         for left in range(SUBSTEPS, 0, -1):

@@ -137,11 +137,13 @@ def journey(case, k, x, timesteps, substeps):
 
 
 def journey_feature(case, draws, k, x, q, substeps):
-    """Mean gradient of the loss at what is foreseen on the way, noised anew."""
-    timesteps = draws.draw(request_of(case, k, "query", q, x)).timesteps[0].tolist()
+    """Mean gradient of the loss at what is foreseen on the way, at the picture's own noise."""
+    drawn = draws.draw(request_of(case, k, "query", q, x))
+    order = drawn.timesteps[0].argsort()
+    timesteps = drawn.timesteps[0][order].tolist()
     parts = []
-    for t, clean in zip(timesteps, journey(case, k, x, timesteps, substeps), strict=True):
-        noises = draws.draw(request_of(case, k, "query", 0, clean)).noise[0, 0].double()
+    foreseen = journey(case, k, x, timesteps, substeps)
+    for t, clean, noises in zip(timesteps, foreseen, drawn.noise[0][order].double(), strict=True):
         parts.extend(gradient(output_of(case, "loss", clean, t, e), case.network) for e in noises)
     return torch.stack(parts).mean(0)
 
