@@ -12,6 +12,8 @@ _CAUTIONS = {
     "tracing-hit": "A copy is the easiest influence to find; generated images have no such answer.",
     "lds": "The noise of retraining bounds it from above: read it beside the ceiling.",
     "leave-one-out": "One image's effect is soon smaller than that of the training's own noise.",
+    "outliers-auroc": "Finds a planted minority: an odd sample need not be an influential one.",
+    "outliers-auprc": "Chance is the share that is planted, not a half: read it beside that.",
     "tracing-mrr": "A copy is the easiest influence to find; generated images have no such answer.",
 }
 

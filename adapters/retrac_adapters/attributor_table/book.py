@@ -93,6 +93,17 @@ class Book:
         prediction = self.network(noisy[None], torch.tensor([t])).sample[0]
         return output(prediction, eps, (1 - alpha) / (2 * alpha * (1 - bar)))
 
+    def value(self, side: str, k: int, output: Output = loss) -> Tensor:
+        """Return each sample's mean over its draws, ``[sample]``."""
+        self.load(k)
+        own = []
+        with torch.no_grad():
+            for x, timesteps, noises in self.items(side):
+                pairs = zip(timesteps[k], noises[k], strict=True)
+                values = [self.output(x, int(t), e, output) for t, eps in pairs for e in eps]
+                own.append(torch.stack(values).mean())
+        return torch.stack(own)
+
     def gradient(self, number: Tensor) -> Tensor:
         """Return the flat gradient of a number by the attributed parameters."""
         parts = torch.autograd.grad(number, self.parameters, allow_unused=True)

@@ -15,17 +15,60 @@ def trak(
     output: Output = loss,
     features: Callable[[Tensor], Tensor] = lambda gradients: gradients.mean((1, 2)),
     scale: Callable[[Tensor, Tensor], Tensor] = lambda g, inverse: torch.ones(()),
+    query: Callable[[Book], Tensor] | None = None,
     damping: float = 0.1,
 ) -> Tensor:
     """``phi_q^T (Phi^T Phi + lambda I)^-1 phi_i`` at shared timesteps, the last checkpoint."""
     train, queries = (
         features(book.gradients(side, book.last, output)) for side in ("shared", "query")
     )
+    queries = queries if query is None else query(book)
     damped = damping * train.square().sum(1).mean() * torch.eye(train.shape[1]).double()
     inverse = torch.linalg.inv(train.T @ train + damped)
-    scales = torch.stack([scale(g, inverse) for g in train])
+    scales = torch.stack([scale(g, inverse) for g in train])  # in their order
     scores: Tensor = queries @ inverse @ train.T * scales
     return scores
+
+
+def das(book: Book, features: Callable[[Tensor], Tensor]) -> Tensor:
+    """``(phi_q^T (Phi^T Phi + lambda I)^-1 phi_i r_i / (1 - h_i))^2`` of the mean residual."""
+
+    def residual(f: Tensor, eps: Tensor, weight: Tensor) -> Tensor:
+        return (f - eps).mean()
+
+    residuals = iter(book.value("shared", book.last, residual))
+
+    def scale(g: Tensor, inverse: Tensor) -> Tensor:
+        changed: Tensor = next(residuals) / (1 - g @ inverse @ g)
+        return changed
+
+    scores: Tensor = trak(book, residual, features, scale).square()
+    return scores
+
+
+def journey(book: Book) -> Tensor:
+    """TRAK of the clean pictures foreseen on each query's way back to noise."""
+    return trak(book, query=lambda book: torch.stack([_way(book, *q) for q in book.items("query")]))
+
+
+def _way(book: Book, x: Tensor, timesteps: Tensor, noises: Tensor) -> Tensor:
+    """Return one query's gradient, the mean over its timesteps (increasing) and noise."""
+    low, high, parts, now = x.min(), x.max(), [], 0
+
+    def foresee(t: int) -> tuple[Tensor, Tensor]:
+        with torch.no_grad():
+            noise = book.network(x[None], torch.tensor([t])).sample[0]
+        bar = book.bars[t]
+        return ((x - (1 - bar).sqrt() * noise) / bar.sqrt()).clamp(low, high), noise
+
+    for goal, eps in zip(timesteps[book.last].tolist(), noises[book.last], strict=True):
+        for left in (5, 4, 3, 2, 1):
+            clean, noise = foresee(now)
+            now += (goal - now) // left
+            x = book.bars[now].sqrt() * clean + (1 - book.bars[now]).sqrt() * noise
+        clean, _ = foresee(goal)
+        parts += [book.gradient(book.output(clean, goal, e)) for e in eps]
+    return torch.stack(parts).mean(0)
 
 
 def dattri_trak(book: Book, output: Output) -> Tensor:

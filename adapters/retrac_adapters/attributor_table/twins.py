@@ -18,11 +18,13 @@ from retrac_adapters.attributor_table.book import Book, Output, loss
 from retrac_adapters.attributor_table.curved_twins import (
     captum_arnoldi,
     captum_naive,
+    das,
     datainf,
     dattri_arnoldi,
     dattri_trak,
     ekfac,
     hessian_inverse,
+    journey,
     trak,
 )
 
@@ -140,13 +142,7 @@ def components(book: Book) -> Tensor:
 
 def losses(book: Book) -> Tensor:
     """The training images' losses, at the draws that they would get as queries."""
-    book.load(book.last)
-    own = []
-    with torch.no_grad():
-        for x, timesteps, noises in book.items("train as query"):
-            pairs = zip(timesteps[book.last], noises[book.last], strict=True)
-            own.append(torch.stack([book.output(x, int(t), e) for t, eps in pairs for e in eps]))
-    return torch.stack([part.mean() for part in own]).expand(len(book.queries), -1)
+    return book.value("train as query", book.last).expand(len(book.queries), -1)
 
 
 def activations(book: Book) -> Tensor:
@@ -187,6 +183,8 @@ TWINS: dict[str, Twin] = {
     "renormalised-influence": Twin(partial(trak, scale=lambda g, inverse: 1 / g.norm())),
     "retrac-curvature": Twin(partial(trak, features=per_timestep)),
     **{name: Twin(partial(trak, output=output)) for name, output in OUTPUTS.items()},
+    "das": Twin(partial(das, features=per_timestep)),
+    "journey-trak": Twin(journey),
     "pixel-similarity": Twin(pixels),
     "feature-similarity": Twin(components),
     "training-loss": Twin(losses),
