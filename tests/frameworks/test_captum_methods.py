@@ -1,6 +1,7 @@
 """Captum's own methods on a diffusion model, each against an explicit computation of what it is."""
 
 import dataclasses
+import os
 import subprocess
 import sys
 
@@ -252,6 +253,7 @@ class TestEveryMethod:
             quick(name, case)
 
     @every
+    @pytest.mark.skipif("TQDM_DISABLE" in os.environ, reason="tqdm is silenced by TQDM_DISABLE")
     @pytest.mark.parametrize("progress", [True, False])
     def test_progress_is_shown_on_request(self, name, progress, capfd):
         quick(name, small_case(), progress=progress)

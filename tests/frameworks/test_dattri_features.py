@@ -28,8 +28,8 @@ class Counting:
     def __init__(self):
         self.samples = collections.Counter()
 
-    def __call__(self, losses, parameters):
-        engine = VmapEngine(losses, parameters)
+    def __call__(self, losses, parameters, scales=None):
+        engine = VmapEngine(losses, parameters, scales)
         gradients, products = engine.gradients, engine.products
 
         def counted_gradients(batch, draws):
