@@ -1,5 +1,12 @@
 """Sphinx configuration."""
 
+import os
+import sys
+from pathlib import Path
+
+# The pages call `retrac`, which lies beside the Python that builds them, on the path or not.
+os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+
 project = "retrac-plugin"
 author = "The retrac-plugin developers"
 copyright = author
