@@ -12,7 +12,7 @@ from retrac_plugin.extras import requires
 with requires(
     "retrac_plugin.frameworks.kronfluence",
     "kronfluence",
-    then="pip install --no-deps 'kronfluence>=1.0.1,<2'",
+    then="pip install --no-deps kronfluence",
 ):
     from retrac_plugin.frameworks.kronfluence.methods import KronfluenceMethod
 
