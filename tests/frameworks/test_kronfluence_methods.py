@@ -3,8 +3,6 @@
 import dataclasses
 import logging
 import os
-import subprocess
-import sys
 import tempfile
 
 import pytest
@@ -14,7 +12,6 @@ from torch.utils.data import DataLoader
 
 import retrac_plugin as retrac
 from retrac_plugin.errors import GradientError, InputError
-from retrac_plugin.frameworks import kronfluence_methods
 from tests.frameworks.kronecker_textbook import explicit, gauss_newton
 from tests.small import SmallDenoiser, small_case
 from tests.tiny import tiny_case
@@ -240,17 +237,3 @@ class TestRefusals:
         case.network.train()
         with pytest.raises(InputError, match=r"Call network\.eval\(\) first"):
             scores("kronfluence-ekfac", case)
-
-
-def test_every_method_is_registered():
-    entries = list(kronfluence_methods.retrac_register_attributors())
-    assert {entry.name for entry in entries} == set(STRATEGIES)
-    assert all("kronfluence" in entry.needs and entry.source for entry in entries)
-    assert all(isinstance(entry.load(), type) for entry in entries)
-
-
-def test_torchvision_is_not_imported():
-    statement = (
-        "import sys; sys.modules['torchvision'] = None;import retrac_plugin.frameworks.kronfluence"
-    )
-    subprocess.run([sys.executable, "-c", statement], check=True)
