@@ -42,13 +42,15 @@ lock:
 	    --extra all --extra dev --extra docs --override requirements/overrides.txt pyproject.toml \
 	    | grep -vE '^(nvidia-|cuda-|triton)' > requirements/lock.txt
 
-$(VENV)/.installed: pyproject.toml requirements/lock.txt
+$(VENV)/.installed: pyproject.toml requirements/lock.txt requirements/no-deps.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
 	    || { echo "Python 3.10 or newer is needed, PYTHON=$(PYTHON) is older"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	@echo "installing the pinned packages into $(VENV); the first time takes some minutes"
 	$(BIN)/python -m pip install --disable-pip-version-check $(PIP_ARGS) \
 	    --constraint requirements/lock.txt --editable '.[all,dev]'
+	$(BIN)/python -m pip install --disable-pip-version-check $(PIP_ARGS) \
+	    --no-deps --requirement requirements/no-deps.txt
 	@touch $@
 
 $(VENV)/.docs: $(VENV)/.installed

@@ -10,12 +10,13 @@ from retrac_plugin.errors import MissingDependencyError
 
 
 @contextmanager
-def requires(what: str, extra: str) -> Iterator[None]:
+def requires(what: str, extra: str, then: str = "") -> Iterator[None]:
     """Around imports of optional packages.
 
     Args:
         what: What needs them, such as ``"retrac demo"``.
         extra: The extra of this package that brings them.
+        then: A command that installs what the extra cannot bring.
 
     Raises:
         MissingDependencyError: If one of them is not installed.
@@ -25,9 +26,9 @@ def requires(what: str, extra: str) -> Iterator[None]:
     except ImportError as error:
         if isinstance(error, MissingDependencyError):
             raise
+        commands = " && ".join(filter(None, [f"pip install 'retrac-plugin[{extra}]'", then]))
         raise MissingDependencyError(
-            f"{what} needs {error.name}, which cannot be imported ({error}): "
-            f"pip install 'retrac-plugin[{extra}]'"
+            f"{what} needs {error.name}, which cannot be imported ({error}): {commands}"
         ) from error
 
 

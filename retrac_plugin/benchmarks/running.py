@@ -21,7 +21,10 @@ from retrac_plugin.benchmarks.tables import write_csv, write_json, write_markdow
 from retrac_plugin.benchmarks.task import Task, TaskSource
 from retrac_plugin.errors import PluginError
 
-PACKAGES = ("retrac-plugin", "torch", "numpy", "scipy", "diffusers", "captum", "dattri")
+PACKAGES = (
+    *("retrac-plugin", "torch", "numpy", "scipy", "diffusers"),
+    *("captum", "dattri", "kronfluence"),
+)
 
 
 def run(

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Sequence
-from importlib.metadata import version
+from importlib.metadata import Distribution, version
 
 from retrac_adapters.attributor_table.measure import Measured
 from retrac_adapters.attributor_table.pairs import Pair
 from retrac_adapters.attributor_table.small_run import QUERIES, TRAIN
 from retrac_plugin import plugins
 
-PACKAGES = ("torch", "diffusers", "captum", "dattri", "scikit-learn")
+PACKAGES = ("torch", "diffusers", "captum", "dattri", "kronfluence", "scikit-learn")
 
 HEAD = f"""# All attributors, measured
 
@@ -58,7 +58,8 @@ def page(
         others: Of other runs, with what to say about each.
         repeats: Calls that a median is of.
     """
-    packages = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
+    installed = [name for name in PACKAGES if any(Distribution.discover(name=name))]
+    packages = ", ".join(f"{name} {version(name)}" for name in installed)
     machine = f"{platform.machine()} CPU, Python {platform.python_version()}, {packages}"
     parts = [
         HEAD.format(machine=machine),

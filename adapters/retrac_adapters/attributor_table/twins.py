@@ -1,6 +1,6 @@
 """Every method by its own formula, from a ``Book``: what its scores should be, ``[query, train]``.
 
-Formulas are in the docs, on the pages of methods, of Captum and of dattri.
+Formulas are in the docs, on the pages of methods, of Captum, of dattri and of kronfluence.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from retrac_adapters.attributor_table.curved_twins import (
     journey,
     trak,
 )
+from retrac_adapters.attributor_table.kronecker_twins import kronfluence
 
 
 @dataclass(frozen=True)
@@ -209,6 +210,8 @@ TWINS: dict[str, Twin] = {
     "dattri-if-arnoldi": Twin(dattri_arnoldi, {"proj_dim": 1, "max_iter": 20}),
     "dattri-datainf": Twin(datainf),
     "dattri-ekfac": Twin(ekfac),
+    "kronfluence-ekfac": Twin(partial(kronfluence, corrected=True), {"fisher": "empirical"}),
+    "kronfluence-kfac": Twin(partial(kronfluence, corrected=False), {"fisher": "empirical"}),
 }
 """By registered name."""
 

@@ -1,0 +1,83 @@
+"""What kronfluence is given: a network at the last checkpoint, training samples and queries."""
+
+from __future__ import annotations
+
+import copy
+import sys
+from dataclasses import dataclass, replace
+
+import torch
+
+from retrac_plugin.attributors import DiffusionTracIn
+from retrac_plugin.checkpoints import load_into
+from retrac_plugin.diffusion import DiffusionModel, check_deterministic
+from retrac_plugin.draws import Draws
+from retrac_plugin.examples import Examples, ExampleSource
+from retrac_plugin.frameworks.drawn import DrawnExamples
+from retrac_plugin.frameworks.sides import Side, conditions_of, dataset_of, steps_of
+
+
+@dataclass(frozen=True)
+class Job:
+    """The scoring of training samples for queries.
+
+    Attributes:
+        model: The diffusion model with a network of its own, which kronfluence may rebuild.
+        attributed: Names of the network's attributed parameters.
+        train: The training samples.
+        queries: The queries.
+        conditions: Names of the examples' fields besides ``sample``.
+        device: Where to compute.
+        show_progress: Whether kronfluence is to show its bars.
+    """
+
+    model: DiffusionModel
+    attributed: frozenset[str]
+    train: Side
+    queries: Side
+    conditions: tuple[str, ...]
+    device: torch.device
+    show_progress: bool
+
+
+def make_job(core: DiffusionTracIn, train: Examples, queries: Examples) -> Job:
+    """Return the job of scoring ``train`` for ``queries`` at the last checkpoint.
+
+    Args:
+        core: Has the model, the checkpoints, the draws, the device and the batch size.
+        train: The training samples.
+        queries: The queries.
+
+    Raises:
+        InputError: If the network depends on chance, or the data cannot be used.
+        CheckpointError: If the checkpoint does not fit.
+    """
+    check_deterministic(core.model.network)
+    conditions = conditions_of(train, "train")
+    steps = steps_of(core.checkpoints)
+
+    def side(data: Examples, draws: Draws, name: str, role: str) -> Side:
+        ids = ExampleSource(data, role).ids
+        drawn = DrawnExamples(dataset_of(data), draws, name, core.model, steps, conditions)
+        return Side(drawn.at_last_checkpoint(), ids, core.batch_size)
+
+    return Job(
+        _at_last_checkpoint(core),
+        frozenset(core.model.attributed_names()),
+        side(train, core.train_draws, "train", "train"),
+        side(queries, core.query_draws, "query", "queries"),
+        conditions,
+        core.device,
+        sys.stderr.isatty() if core.progress is None else bool(core.progress),
+    )
+
+
+def _at_last_checkpoint(core: DiffusionTracIn) -> DiffusionModel:
+    """Return the model with a copy of its network: kronfluence replaces layers for good."""
+    network = copy.deepcopy(core.model.network).to(core.device)
+    values = load_into(core.model.network, core.checkpoints[-1], core.device)
+    own = dict(network.named_parameters()) | dict(network.named_buffers())
+    with torch.no_grad():
+        for name, value in values.items():
+            own[name].copy_(value)
+    return replace(core.model, network=network)

@@ -1,0 +1,66 @@
+"""kronfluence's methods on diffusion models, as attributors of this package."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from retrac_plugin.errors import InputError
+from retrac_plugin.examples import Examples
+from retrac_plugin.frameworks.kronfluence.analysis import influence
+from retrac_plugin.frameworks.kronfluence.job import make_job
+from retrac_plugin.frameworks.registered import RegisteredMethod, surroundings
+from retrac_plugin.losses import squared_error
+
+STRATEGIES = {"kronfluence-ekfac": "ekfac", "kronfluence-kfac": "kfac"}
+"""What kronfluence calls its methods, by registered name."""
+
+FISHERS = ("true", "empirical")
+
+
+class KronfluenceMethod(RegisteredMethod):
+    """``g_q^T (F + lambda I)^-1 g_i`` at the last checkpoint, ``F`` by EK-FAC or K-FAC.
+
+    ``F`` is estimated from the single draws of ``train_draws``; gradients are means over draws.
+
+    Args:
+        arguments: ``RegisteredMethod``'s.
+        options: Likewise, and two settings: ``fisher``, either ``"true"`` (targets sampled from the
+            model's own distribution, see ``fisher``) or ``"empirical"`` (the targets of training,
+            for any loss); ``relative_damping``, a layer's ``lambda`` over the mean eigenvalue of
+            its ``F``, 0.1 in Grosse et al.
+
+    Raises:
+        InputError: If an argument is not what it should be.
+    """
+
+    strategy: ClassVar[str]
+    defaults: ClassVar[Mapping[str, Any]] = {"fisher": "true", "relative_damping": 0.1}
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        fisher, damping = self.settings["fisher"], self.settings["relative_damping"]
+        if fisher not in FISHERS:
+            raise InputError(
+                f"{self.name}: unknown fisher {fisher!r}, expected one of {', '.join(FISHERS)}"
+            )
+        if fisher == "true" and self.core.model.element_loss is not squared_error:
+            raise InputError(
+                f"{self.name}: the true Fisher matrix is known for the mean squared error only, "
+                "and this model has another loss. Give fisher='empirical'"
+            )
+        if not damping > 0:
+            raise InputError(f"{self.name}: relative_damping must be above 0, got {damping}")
+
+    def score(self, train: Examples, queries: Examples) -> Tensor:
+        """See ``RegisteredMethod.score``."""
+        job = make_job(self.core, train, queries)
+        with surroundings(next(job.model.network.parameters()).dtype):
+            return influence(job, strategy=self.strategy, **self.settings)
+
+
+def method(name: str) -> type[KronfluenceMethod]:
+    """Return the class registered as ``name``."""
+    return type(name, (KronfluenceMethod,), {"name": name, "strategy": STRATEGIES[name]})
