@@ -12,7 +12,6 @@ from retrac_plugin.errors import MissingDependencyError
 from retrac_plugin.examples import Examples
 from retrac_plugin.extras import missing
 from retrac_plugin.methods import attributor as on_features
-from retrac_plugin.methods.baselines import Baseline
 from retrac_plugin.scores import Scores
 
 Together = Callable[[Sequence[Any], Examples, Examples], Iterable[Scores]]
@@ -65,13 +64,11 @@ def candidates(task: Task, method: str, choose: bool) -> list[Candidate]:
 
 
 def _build(kind: Any, task: Task, options: Mapping[str, Any]) -> Any:
-    alike = (on_features.FeatureAttributor, Baseline)
-    both_sides_alike = isinstance(kind, type) and issubclass(kind, alike)
-    shared = task.shared_draws if both_sides_alike else None
+    shared = task.shared_draws if getattr(kind, "draws_alike", False) else None
     return kind(
         task.model,
         task.checkpoints,
-        train_draws=task.train_draws,
+        train_draws=task.train_draws if shared is None else shared,
         query_draws=task.query_draws if shared is None else shared,
         batch_size=task.batch_size,
         device=task.device,

@@ -22,8 +22,14 @@ from retrac_plugin.benchmarks.task import Task, TaskSource
 from retrac_plugin.errors import PluginError
 
 PACKAGES = (
-    *("retrac-plugin", "torch", "numpy", "scipy", "diffusers"),
-    *("captum", "dattri", "kronfluence"),
+    "retrac-plugin",
+    "torch",
+    "numpy",
+    "scipy",
+    "diffusers",
+    "captum",
+    "dattri",
+    "kronfluence",
 )
 
 

@@ -47,6 +47,8 @@ class FeatureAttributor(ABC):
     """
 
     name: ClassVar[str]
+    draws_alike: ClassVar[bool] = True
+    """A benchmark is to give both sides the same timesteps, and as many draws."""
 
     def __init__(
         self,

@@ -33,6 +33,7 @@ class Baseline(ABC):
     """
 
     name: ClassVar[str]
+    draws_alike: ClassVar[bool] = True
 
     def __init__(
         self,

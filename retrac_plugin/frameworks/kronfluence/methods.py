@@ -37,6 +37,8 @@ class KronfluenceMethod(RegisteredMethod):
     """
 
     strategy: ClassVar[str]
+    draws_alike: ClassVar[bool] = True  # one draw a sample is too few to estimate a matrix from
+    tunable: ClassVar[Mapping[str, tuple[float, ...]]] = {"relative_damping": (0.001, 0.03, 1.0)}
     defaults: ClassVar[Mapping[str, Any]] = {"fisher": "true", "relative_damping": 0.1}
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
