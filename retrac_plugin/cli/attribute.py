@@ -10,23 +10,22 @@ import click
 
 from retrac_plugin.cli.attributors import make_attributors, method, repeating, repeats_of
 from retrac_plugin.cli.options import (
-    EXISTING,
+    Computing,
+    Fitting,
+    QueryDraws,
     computing,
     fitting,
     given,
-    prepared,
     query_draws,
-    read,
-    reading,
-    run_and_train,
 )
+from retrac_plugin.cli.reading import EXISTING, Reading, Trained, prepared, reading, trained
 
 if TYPE_CHECKING:
     from retrac_plugin.scores import Scores
 
 
 @click.command()
-@run_and_train
+@trained
 @reading
 @click.option(
     "--queries",
@@ -60,27 +59,16 @@ if TYPE_CHECKING:
     help="Folder for METHOD.safetensors.",
 )
 def attribute(
-    run: Path,
-    train: Path | None,
-    cache: Path,
-    loss: str,
-    weights: str,
-    query_weights: str | None,
-    base: str | None,
-    arguments: tuple[str, ...],
-    optimizer: str,
+    trained: Trained,
+    reading: Reading,
     queries: Path,
     prompt: str | None,
     methods: tuple[str, ...],
     top: int,
-    timesteps: int,
-    noise_draws: int,
-    seed: int,
+    draws: QueryDraws,
     repeats: int | None,
-    batch_size: int,
-    device: str,
-    max_memory: str | None,
-    query_store: Path | None,
+    computing: Computing,
+    fitting: Fitting,
     out: Path,
 ) -> None:
     """Say which training images made some pictures what they are.
@@ -95,25 +83,13 @@ def attribute(
 
     for name in methods:
         plugins.get_attributor(name)  # unknown ones are told of before anything is computed
-    found = read(
-        run,
-        loss,
-        arguments,
-        weights=weights,
-        query_weights=query_weights,
-        base=base,
-        optimizer=optimizer,
-    )
+    found = reading.of(trained.run, trained.loss)
     click.echo(found.description)
-    examples = prepared(found.train_examples(train, cache=cache, device=device))
-    pictures = found.query_examples(queries, prompt, cache=cache, device=device)
+    examples = prepared(trained.examples(found, computing.device))
+    pictures = found.query_examples(queries, prompt, cache=trained.cache, device=computing.device)
     if top > len(examples):
         raise InputError(f"--top {top} is larger than the training set ({len(examples)})")
-    draws = (timesteps, noise_draws, seed)
-    options = given(
-        batch_size=batch_size, device=device, max_memory=max_memory, query_store=query_store
-    )
-    attributors = make_attributors(found, methods, draws, **options)
+    attributors = make_attributors(found, methods, draws.rule(), **given(computing, fitting))
     every = _attribute(attributors, examples, pictures, repeats_of(found, repeats))
     for name, scores in zip(methods, every, strict=True):
         path = out / f"{name}.safetensors"

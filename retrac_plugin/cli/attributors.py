@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from retrac_plugin.draws import Draws
     from retrac_plugin.run import Run
 
 METHODS = ("diffusion-tracin", "diffusion-retrac")
@@ -40,20 +41,18 @@ def repeats_of(run: Run, repeats: int | None) -> int:
 
 
 def make_attributors(
-    run: Run, methods: Sequence[str], draws: tuple[int, int, int], **options: Any
+    run: Run, methods: Sequence[str], query_draws: Draws, **options: Any
 ) -> list[Any]:
     """Return the methods by name, for a run.
 
     Args:
         run: The run.
         methods: Their names.
-        draws: Of the query side: timesteps, noise draws, seed.
+        query_draws: Timesteps and noise of the query side.
         **options: Further arguments of the methods.
     """
-    from retrac_plugin import Strided, plugins
+    from retrac_plugin import plugins
 
-    timesteps, noise_draws, seed = draws
-    query_draws = Strided(timesteps, noise_draws=noise_draws, seed=seed)
     return [
         plugins.get_attributor(name)(
             run.model,

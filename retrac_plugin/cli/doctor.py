@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from retrac_plugin.cli.options import read, reading
+from retrac_plugin.cli.reading import Reading, reading
 
 if TYPE_CHECKING:
     from retrac_plugin.findings import Finding
@@ -18,14 +18,7 @@ RUN = click.Path(exists=True, file_okay=False, path_type=Path)
 @click.command()
 @click.argument("run", type=RUN)
 @reading
-def doctor(
-    run: Path,
-    weights: str,
-    query_weights: str | None,
-    base: str | None,
-    arguments: tuple[str, ...],
-    optimizer: str,
-) -> None:
+def doctor(run: Path, reading: Reading) -> None:
     """Say what a training run recorded, what it did not, and what that means for its scores.
 
     RUN is the folder of a training run, as for `retrac attribute`. Every checkpoint is loaded. Exit
@@ -35,17 +28,7 @@ def doctor(
     from retrac_plugin.diagnosis import diagnose
     from retrac_plugin.findings import CONTRADICTION, of_kind
 
-    found = diagnose(
-        read(
-            run,
-            "mse",
-            arguments,
-            weights=weights,
-            query_weights=query_weights,
-            base=base,
-            optimizer=optimizer,
-        )
-    )
+    found = diagnose(reading.of(run))
     _print(found)
     if of_kind(found, CONTRADICTION):
         raise SystemExit(1)

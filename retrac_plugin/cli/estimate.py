@@ -10,14 +10,15 @@ import click
 
 from retrac_plugin.cli.attributors import make_attributors, method, repeating, repeats_of
 from retrac_plugin.cli.options import (
+    Computing,
+    Fitting,
+    QueryDraws,
     computing,
     fitting,
     given,
     query_draws,
-    read,
-    reading,
-    run_and_train,
 )
+from retrac_plugin.cli.reading import Reading, Trained, reading, trained
 
 if TYPE_CHECKING:
     from retrac_plugin.estimate import Estimate
@@ -27,7 +28,7 @@ STARTED = time.perf_counter()
 
 
 @click.command()
-@run_and_train
+@trained
 @reading
 @click.option(
     "--queries",
@@ -42,25 +43,14 @@ STARTED = time.perf_counter()
 @computing
 @fitting
 def estimate(
-    run: Path,
-    train: Path | None,
-    cache: Path,
-    loss: str,
-    weights: str,
-    query_weights: str | None,
-    base: str | None,
-    arguments: tuple[str, ...],
-    optimizer: str,
+    trained: Trained,
+    reading: Reading,
     queries: int,
     methods: tuple[str, ...],
-    timesteps: int,
-    noise_draws: int,
-    seed: int,
+    draws: QueryDraws,
     repeats: int | None,
-    batch_size: int,
-    device: str,
-    max_memory: str | None,
-    query_store: Path | None,
+    computing: Computing,
+    fitting: Fitting,
 ) -> None:
     """Say what `retrac attribute` will take with the same options: time, memory and disk.
 
@@ -69,21 +59,9 @@ def estimate(
     """
     from retrac_plugin.estimate import estimate as estimate_cost
 
-    found = read(
-        run,
-        loss,
-        arguments,
-        weights=weights,
-        query_weights=query_weights,
-        base=base,
-        optimizer=optimizer,
-    )
-    examples = found.train_examples(train, cache=cache, device=device)
-    draws = (timesteps, noise_draws, seed)
-    options = given(
-        batch_size=batch_size, device=device, max_memory=max_memory, query_store=query_store
-    )
-    attributors = make_attributors(found, methods, draws, **options)
+    found = reading.of(trained.run, trained.loss)
+    examples = trained.examples(found, computing.device)
+    attributors = make_attributors(found, methods, draws.rule(), **given(computing, fitting))
     times = repeats_of(found, repeats)
     starting = time.perf_counter() - STARTED
     cost = estimate_cost(attributors, examples, queries, times)
@@ -91,7 +69,7 @@ def estimate(
         f"{len(examples)} training images, {queries} queries, {len(found.checkpoints)} "
         f"checkpoints, drawn {times} times, queries in {cost.blocks} blocks"
     )
-    _print(cost, starting, cache)
+    _print(cost, starting, trained.cache)
 
 
 def _print(cost: Estimate, starting: float, cache: Path) -> None:

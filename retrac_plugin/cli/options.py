@@ -1,141 +1,37 @@
-"""Options that several commands share."""
+"""Options that say how scores are computed."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from retrac_plugin.cli.packing import packed
+
 if TYPE_CHECKING:
-    from retrac_plugin.image_files import FileExamples
-    from retrac_plugin.run import Run
-
-Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+    from retrac_plugin.draws import Strided
 
 
-def _all_of(*decorators: Decorator) -> Decorator:
-    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-        for decorator in reversed(decorators):
-            function = decorator(function)
-        return function
+@dataclass(frozen=True)
+class QueryDraws:
+    """The query side's timesteps and noise: the options of ``query_draws``."""
 
-    return decorate
+    timesteps: int
+    noise_draws: int
+    seed: int
 
+    def rule(self) -> Strided:
+        """Return them as the methods take them."""
+        from retrac_plugin import Strided
 
-EXISTING = click.Path(exists=True, path_type=Path)
-
-run_and_train = _all_of(
-    click.argument("run", type=click.Path(exists=True, file_okay=False, path_type=Path)),
-    click.option(
-        "--train",
-        "--data",
-        "train",
-        type=EXISTING,
-        help="The training set, as trained: a folder of images, with captions if it was trained "
-        "with some, or an .npz, .npy or .safetensors. Default: the folder that the run's "
-        "arguments name.",
-    ),
-    click.option(
-        "--cache",
-        type=click.Path(file_okay=False, path_type=Path),
-        default=Path("retrac-cache"),
-        show_default=True,
-        help="Folder for latents and captions, which are encoded once.",
-    ),
-    click.option(
-        "--loss",
-        type=click.Choice(["mse", "l1", "huber", "smooth_l1"]),
-        default="mse",
-        show_default=True,
-        help="The loss that the run was trained with.",
-    ),
-)
-"""``RUN --train PATH --cache FOLDER --loss NAME``."""
-
-reading = _all_of(
-    click.option(
-        "--weights",
-        type=click.Choice(["raw", "ema"]),
-        default="raw",
-        show_default=True,
-        help="The run's weights as they were trained, or their moving average.",
-    ),
-    click.option(
-        "--query-weights",
-        type=click.Choice(["raw", "ema"]),
-        help="The same for the gradients of the pictures alone. Default: as --weights.",
-    ),
-    click.option(
-        "--base",
-        help="The model that the run fine-tuned: a folder, or its name in the Hugging Face cache.",
-    ),
-    click.option(
-        "--argument",
-        "arguments",
-        multiple=True,
-        metavar="NAME=VALUE",
-        help="An argument of the training script that the run did not keep; may be repeated.",
-    ),
-    click.option(
-        "--optimizer",
-        type=click.Choice(["plain", "adam"]),
-        default="plain",
-        show_default=True,
-        help="Influence by plain gradient steps, or by steps as Adam scaled them.",
-    ),
-)
-"""``--weights KIND --query-weights KIND --base MODEL --argument NAME=VALUE --optimizer KIND``."""
+        return Strided(self.timesteps, noise_draws=self.noise_draws, seed=self.seed)
 
 
-fitting = _all_of(
-    click.option(
-        "--max-memory",
-        help="What to take at most beside network and data, such as 8GB: batches are cut and "
-        "pictures taken in blocks, each of which costs a pass over the training set.",
-    ),
-    click.option(
-        "--query-store",
-        type=click.Path(exists=True, file_okay=False, path_type=Path),
-        help="Folder for the pictures' gradients where they do not fit in memory. CPU only.",
-    ),
-)
-"""``--max-memory SIZE --query-store FOLDER``."""
-
-
-def given(**options: Any) -> dict[str, Any]:
-    """Return the options that were given: not every method knows them all."""
-    return {name: value for name, value in options.items() if value is not None}
-
-
-def read(run: Path, loss: str, arguments: tuple[str, ...], **options: Any) -> Run:
-    """Read a run as the options of ``reading`` say."""
-    from retrac_plugin import read_run
-
-    return read_run(run, loss, arguments=dict(map(_parse, arguments)), **options)
-
-
-def prepared(examples: FileExamples) -> FileExamples:
-    """Return examples that are ready to be read, after saying what to know of them."""
-    examples.prepare(progress=True)
-    if examples.remark:
-        click.echo(examples.remark)
-    return examples
-
-
-def _parse(argument: str) -> tuple[str, Any]:
-    name, equals, value = argument.partition("=")
-    if not equals:
-        raise click.BadParameter(f"expected NAME=VALUE, got {argument!r}", param_hint="--argument")
-    try:
-        return name, json.loads(value)
-    except ValueError:  # then it is a word, such as v_prediction
-        return name, value
-
-
-query_draws = _all_of(
+query_draws = packed(
+    "draws",
+    QueryDraws,
     click.option(
         "--timesteps",
         type=click.IntRange(1),
@@ -154,7 +50,18 @@ query_draws = _all_of(
 )
 """``--timesteps T --noise-draws S --seed N``."""
 
-computing = _all_of(
+
+@dataclass(frozen=True)
+class Computing:
+    """Where, and in what portions: the options of ``computing``."""
+
+    batch_size: int
+    device: str
+
+
+computing = packed(
+    "computing",
+    Computing,
     click.option(
         "--batch-size",
         type=click.IntRange(1),
@@ -165,3 +72,34 @@ computing = _all_of(
     click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1, mps, ..."),
 )
 """``--batch-size N --device NAME``."""
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """What is to fit where: the options of ``fitting``."""
+
+    max_memory: str | None
+    query_store: Path | None
+
+
+fitting = packed(
+    "fitting",
+    Fitting,
+    click.option(
+        "--max-memory",
+        help="What to take at most beside network and data, such as 8GB: batches are cut and "
+        "pictures taken in blocks, each of which costs a pass over the training set.",
+    ),
+    click.option(
+        "--query-store",
+        type=click.Path(exists=True, file_okay=False, path_type=Path),
+        help="Folder for the pictures' gradients where they do not fit in memory. CPU only.",
+    ),
+)
+"""``--max-memory SIZE --query-store FOLDER``."""
+
+
+def given(*options: Computing | Fitting) -> dict[str, Any]:
+    """Return the options that were given, by name: not every method knows them all."""
+    values = {name: value for part in options for name, value in asdict(part).items()}
+    return {name: value for name, value in values.items() if value is not None}

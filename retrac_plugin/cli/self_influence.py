@@ -6,18 +6,12 @@ from pathlib import Path
 
 import click
 
-from retrac_plugin.cli.options import (
-    computing,
-    prepared,
-    query_draws,
-    read,
-    reading,
-    run_and_train,
-)
+from retrac_plugin.cli.options import Computing, QueryDraws, computing, given, query_draws
+from retrac_plugin.cli.reading import Reading, Trained, prepared, reading, trained
 
 
 @click.command()
-@run_and_train
+@trained
 @reading
 @click.option(
     "--method",
@@ -43,22 +37,12 @@ from retrac_plugin.cli.options import (
     help="File for all of them, tensor self_influence [train].",
 )
 def self_influence(
-    run: Path,
-    train: Path | None,
-    cache: Path,
-    loss: str,
-    weights: str,
-    query_weights: str | None,
-    base: str | None,
-    arguments: tuple[str, ...],
-    optimizer: str,
+    trained: Trained,
+    reading: Reading,
     method: str,
     top: int,
-    timesteps: int,
-    noise_draws: int,
-    seed: int,
-    batch_size: int,
-    device: str,
+    draws: QueryDraws,
+    computing: Computing,
     out: Path,
 ) -> None:
     """Rank the training images by their influence on themselves.
@@ -68,31 +52,21 @@ def self_influence(
     """
     from safetensors.torch import save_file
 
-    from retrac_plugin import Strided, plugins
+    from retrac_plugin import plugins
     from retrac_plugin.files import write_atomically
 
     attributor_class = plugins.get_attributor(method)
-    found = read(
-        run,
-        loss,
-        arguments,
-        weights=weights,
-        query_weights=query_weights,
-        base=base,
-        optimizer=optimizer,
-    )
+    found = reading.of(trained.run, trained.loss)
     click.echo(found.description)
-    examples = prepared(found.train_examples(train, cache=cache, device=device))
+    examples = prepared(trained.examples(found, computing.device))
     attributor = attributor_class(
         found.model,
         found.checkpoints,
         train_draws=found.train_draws,
-        batch_size=batch_size,
-        device=device,
         progress=True,
+        **given(computing),
     )
-    draws = Strided(timesteps, noise_draws=noise_draws, seed=seed)
-    values = attributor.self_influence(examples, query_draws=draws)
+    values = attributor.self_influence(examples, query_draws=draws.rule())
     write_atomically(out, lambda path: save_file({"self_influence": values.cpu()}, path))
     click.echo(f"\n{method}: self-influence [train] in {out}")
     for index in values.argsort(descending=True)[:top].tolist():
