@@ -16,7 +16,8 @@ PACKAGES = ("torch", "diffusers", "captum", "dattri", "kronfluence", "scikit-lea
 HEAD = f"""# All attributors, measured
 
 Written by `python -m retrac_adapters.attributor_table --out docs/attributors.md --demo DIR`, which
-measures whatever `retrac list` shows (`DIR` is what `retrac demo` wrote). The run: a `UNet2DModel` of 10,709 parameters with attention in its
+measures whatever `retrac list` shows (`DIR` is what `retrac demo` wrote).
+The run: a `UNet2DModel` of 10,709 parameters with attention in its
 middle, trained on scikit-learn's first {TRAIN} digits for 40 steps with Adam (seed 0) and
 recorded; checkpoints after steps 20 and 40. Queries: the next {QUERIES} digits, at 5 timesteps with
 2 noise draws each (`Strided(5, noise_draws=2, seed=0)`). Training samples: at their recorded draws,
