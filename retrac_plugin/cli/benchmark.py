@@ -16,7 +16,11 @@ from retrac_plugin.cli.reading import EXISTING
 @click.option("--data", type=EXISTING, help="The file of a task that ships without its data.")
 @click.option("--train", type=EXISTING, help="Of your own run: the training set, as trained.")
 @click.option("--queries", type=EXISTING, help="Of your own run: the pictures to explain.")
-@click.option("--methods", help="Names that `retrac list` shows, with commas. Default: all.")
+@click.option(
+    "--methods",
+    help="Names that `retrac list` shows, with commas, or all, which takes hours. "
+    "Default: those of the plugin core.",
+)
 @click.option("--metrics", help="Names that `retrac list` shows, with commas. Default: all.")
 @click.option(
     "--out",
@@ -76,12 +80,25 @@ def benchmark(
     if regenerate:
         click.echo(f"the ground truth: {source.regenerate(out / 'work')}")
         return
-    chosen = [name for name in (methods or ",".join(plugins.attributors())).split(",") if name]
-    measures = [name for name in (metrics or ",".join(plugins.metrics())).split(",") if name]
+    measures = list(plugins.metrics()) if metrics is None else _names(metrics)
     removal = None if remove is None else Removal(remove)
-    written = run(source, chosen, measures, out, seed, device, click.echo, removal)
+    written = run(source, methods_of(methods), measures, out, seed, device, click.echo, removal)
     for path in written:
         click.echo(f"wrote {path}")
+
+
+def methods_of(methods: str | None) -> list[str]:
+    """Return what was asked for; frameworks' own methods, which are far slower, only on request."""
+    from retrac_plugin import plugins
+
+    known = plugins.attributors()
+    if methods is None:
+        return [name for name, (_, plugin) in known.items() if plugin == "core"]
+    return list(known) if methods == "all" else _names(methods)
+
+
+def _names(listed: str) -> list[str]:
+    return [name for name in listed.split(",") if name]
 
 
 def _own(run: str, train: Path | None, queries: Path | None) -> Any:
