@@ -47,14 +47,14 @@ class AlongTheWay:
     Attributes:
         draws: Of the queries.
         ids: Of the query, for each sample.
-        keys: The same queries' keys.
+        keys: Of the queries, by id.
         timesteps: ``[sample]``.
         places: ``[sample]``: which of the query's timesteps that is.
     """
 
     draws: Draws
     ids: list[int]
-    keys: list[int]
+    keys: dict[int, int]
     timesteps: Tensor
     places: Tensor
 
@@ -64,11 +64,11 @@ class AlongTheWay:
 
     def draw(self, request: Request) -> Draw:
         """See ``Draws.draw``."""
-        theirs = request._replace(
-            ids=[self.ids[i] for i in request.ids], keys=[self.keys[i] for i in request.ids]
-        )
+        owners = [self.ids[i] for i in request.ids]
+        queries = list(dict.fromkeys(owners))  # once each: a draw has the noise of all timesteps
+        theirs = request._replace(ids=queries, keys=[self.keys[q] for q in queries])
         noise = self.draws.draw(theirs).noise
-        noise = noise[torch.arange(len(noise)), self.places[request.ids]]
+        noise = noise[[queries.index(q) for q in owners], self.places[request.ids]]
         return Draw(self.timesteps[request.ids][:, None], noise[:, None])
 
 
@@ -95,7 +95,7 @@ def along_the_way(
     """Return the pictures foreseen on the queries' way through the sampler, and their timesteps."""
     examples: list[dict[str, Any]] = []
     ids: list[int] = []
-    keys: list[int] = []
+    keys: dict[int, int] = {}
     wanted: list[Tensor] = []
     places: list[Tensor] = []
     for block in queries.blocks(setting.batch_size):
@@ -105,11 +105,11 @@ def along_the_way(
         foreseen = way(setting.model, _tensors(setting, at), block, timesteps)
         wanted.append(timesteps.flatten())
         places.append(order.flatten())
+        keys.update(zip(block.ids, block.keys, strict=True))
         for q, pictures in enumerate(foreseen.cpu()):
             conditions = {name: value[q] for name, value in block.conditions.items()}
             examples += [{"sample": picture, **conditions} for picture in pictures]
             ids += [block.ids[q]] * len(pictures)
-            keys += [block.keys[q]] * len(pictures)
     draws = AlongTheWay(setting.draws, ids, keys, torch.cat(wanted), torch.cat(places))
     return ExampleSource(examples, "queries"), draws
 
