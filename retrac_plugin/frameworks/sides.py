@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset
 
+from retrac_plugin.attributors import DiffusionTracIn
 from retrac_plugin.checkpoints import Checkpoint
+from retrac_plugin.draws import Draws
 from retrac_plugin.examples import Examples, ExampleSource, as_fields
 from retrac_plugin.frameworks.drawn import DrawnExamples
 
@@ -57,6 +60,41 @@ class Side:
         """Return one item per draw, an example's draws side by side."""
         rows = [i * self.draws_each + draw for i in self.ids for draw in range(self.draws_each)]
         return Subset(self.drawn.by_draw(), rows)
+
+
+def sides_of(
+    core: DiffusionTracIn,
+    train: Examples,
+    queries: Examples,
+    train_draws: Draws,
+    last_only: bool,
+) -> tuple[Side, Side, tuple[str, ...]]:
+    """Return both sides, and the names of the examples' fields besides ``sample``.
+
+    Args:
+        core: Has the model, the checkpoints, the queries' draws and the batch size.
+        train: The training samples.
+        queries: The queries.
+        train_draws: Timesteps and noise of the training samples.
+        last_only: For methods of one checkpoint: at the last.
+
+    Raises:
+        InputError: If the data cannot be used.
+    """
+    conditions, steps = conditions_of(train, "train"), steps_of(core.checkpoints)
+
+    def side(data: Examples, draws: Draws, name: str, role: str) -> Side:
+        ids = ExampleSource(data, role).ids
+        drawn = DrawnExamples(dataset_of(data), draws, name, core.model, steps, conditions)
+        return Side(drawn.at_last_checkpoint() if last_only else drawn, ids, core.batch_size)
+
+    given = side(train, train_draws, "train", "train")
+    return given, side(queries, core.query_draws, "query", "queries"), conditions
+
+
+def shows_progress(core: DiffusionTracIn) -> bool:
+    """Return whether a framework is to show its bars: as asked for, by default on a terminal."""
+    return sys.stderr.isatty() if core.progress is None else bool(core.progress)
 
 
 def dataset_of(data: Examples) -> Examples:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,10 +13,9 @@ from retrac_plugin.attributors import DiffusionTracIn
 from retrac_plugin.checkpoints import Checkpoint
 from retrac_plugin.diffusion import DiffusionModel, check_deterministic
 from retrac_plugin.draws import Draws
-from retrac_plugin.examples import Examples, ExampleSource
+from retrac_plugin.examples import Examples
 from retrac_plugin.frameworks.captum.denoiser import Labelled, LossOfDraws
-from retrac_plugin.frameworks.drawn import DrawnExamples
-from retrac_plugin.frameworks.sides import Side, conditions_of, dataset_of, steps_of
+from retrac_plugin.frameworks.sides import Side, shows_progress, sides_of
 
 
 @dataclass(frozen=True)
@@ -43,8 +41,7 @@ class Job:
     @property
     def show_progress(self) -> bool:
         """Whether Captum is to show its bars."""
-        asked = self.core.progress
-        return sys.stderr.isatty() if asked is None else bool(asked)
+        return shows_progress(self.core)
 
     def bar(self, total: int, name: str, unit: str = "sample") -> Any:
         """Return a progress bar, for what Captum shows none of."""
@@ -77,22 +74,9 @@ def make_job(
         InputError: If the data cannot be used.
     """
     check_deterministic(core.model.network)
-    conditions = conditions_of(train, "train")
-    steps = steps_of(core.checkpoints)
-
-    def side(data: Examples, draws: Draws, name: str, role: str) -> Side:
-        ids = ExampleSource(data, role).ids
-        drawn = DrawnExamples(dataset_of(data), draws, name, core.model, steps, conditions)
-        return Side(drawn.at_last_checkpoint() if last_only else drawn, ids, core.batch_size)
-
-    return Job(
-        core,
-        core.model,
-        core.checkpoints[-1:] if last_only else core.checkpoints,
-        side(train, train_draws, "train", "train"),
-        side(queries, core.query_draws, "query", "queries"),
-        conditions,
-    )
+    checkpoints = core.checkpoints[-1:] if last_only else core.checkpoints
+    sides = sides_of(core, train, queries, train_draws, last_only)
+    return Job(core, core.model, checkpoints, *sides)
 
 
 def labelled(side: Side) -> DataLoader[Any]:

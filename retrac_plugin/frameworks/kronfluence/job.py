@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import sys
 from dataclasses import dataclass, replace
 
 import torch
@@ -11,10 +10,8 @@ import torch
 from retrac_plugin.attributors import DiffusionTracIn
 from retrac_plugin.checkpoints import load_into
 from retrac_plugin.diffusion import DiffusionModel, check_deterministic
-from retrac_plugin.draws import Draws
-from retrac_plugin.examples import Examples, ExampleSource
-from retrac_plugin.frameworks.drawn import DrawnExamples
-from retrac_plugin.frameworks.sides import Side, conditions_of, dataset_of, steps_of
+from retrac_plugin.examples import Examples
+from retrac_plugin.frameworks.sides import Side, shows_progress, sides_of
 
 
 @dataclass(frozen=True)
@@ -53,22 +50,13 @@ def make_job(core: DiffusionTracIn, train: Examples, queries: Examples) -> Job:
         CheckpointError: If the checkpoint does not fit.
     """
     check_deterministic(core.model.network)
-    conditions = conditions_of(train, "train")
-    steps = steps_of(core.checkpoints)
-
-    def side(data: Examples, draws: Draws, name: str, role: str) -> Side:
-        ids = ExampleSource(data, role).ids
-        drawn = DrawnExamples(dataset_of(data), draws, name, core.model, steps, conditions)
-        return Side(drawn.at_last_checkpoint(), ids, core.batch_size)
-
+    sides = sides_of(core, train, queries, core.train_draws, last_only=True)
     return Job(
         _at_last_checkpoint(core),
         frozenset(core.model.attributed_names()),
-        side(train, core.train_draws, "train", "train"),
-        side(queries, core.query_draws, "query", "queries"),
-        conditions,
+        *sides,
         core.device,
-        sys.stderr.isatty() if core.progress is None else bool(core.progress),
+        shows_progress(core),
     )
 
 
