@@ -14,19 +14,19 @@ def trak(
     book: Book,
     output: Output = loss,
     features: Callable[[Tensor], Tensor] = lambda gradients: gradients.mean((1, 2)),
-    scale: Callable[[Tensor, Tensor], Tensor] = lambda g, inverse: torch.ones(()),
+    scale: Callable[[Tensor, Tensor], Tensor] = lambda train, inverse: torch.ones(()),
     query: Callable[[Book], Tensor] | None = None,
     damping: float = 0.1,
 ) -> Tensor:
     """``phi_q^T (Phi^T Phi + lambda I)^-1 phi_i`` at shared timesteps, the last checkpoint."""
-    train, queries = (
-        features(book.gradients(side, book.last, output)) for side in ("shared", "query")
-    )
-    queries = queries if query is None else query(book)
+
+    def of(side: str) -> Tensor:
+        return features(book.gradients(side, book.last, output))
+
+    train, queries = of("shared"), of("query") if query is None else query(book)
     damped = damping * train.square().sum(1).mean() * torch.eye(train.shape[1]).double()
     inverse = torch.linalg.inv(train.T @ train + damped)
-    scales = torch.stack([scale(g, inverse) for g in train])  # in their order
-    scores: Tensor = queries @ inverse @ train.T * scales
+    scores: Tensor = queries @ inverse @ train.T * scale(train, inverse)
     return scores
 
 
@@ -36,11 +36,9 @@ def das(book: Book, features: Callable[[Tensor], Tensor]) -> Tensor:
     def residual(f: Tensor, eps: Tensor, weight: Tensor) -> Tensor:
         return (f - eps).mean()
 
-    residuals = iter(book.value("shared", book.last, residual))
-
-    def scale(g: Tensor, inverse: Tensor) -> Tensor:
-        changed: Tensor = next(residuals) / (1 - g @ inverse @ g)
-        return changed
+    def scale(train: Tensor, inverse: Tensor) -> Tensor:
+        leverages = (train @ inverse * train).sum(1)
+        return book.value("shared", book.last, residual) / (1 - leverages)
 
     scores: Tensor = trak(book, residual, features, scale).square()
     return scores

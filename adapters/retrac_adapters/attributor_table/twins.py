@@ -180,8 +180,10 @@ TWINS: dict[str, Twin] = {
     "retrac-per-draw": Twin(per_draw),
     "retrac-replay": Twin(replayed),
     "trak": Twin(trak),
-    "relative-influence": Twin(partial(trak, scale=lambda g, inverse: 1 / (inverse @ g).norm())),
-    "renormalised-influence": Twin(partial(trak, scale=lambda g, inverse: 1 / g.norm())),
+    "relative-influence": Twin(
+        partial(trak, scale=lambda g, inverse: 1 / (g @ inverse).norm(dim=1))
+    ),
+    "renormalised-influence": Twin(partial(trak, scale=lambda g, inverse: 1 / g.norm(dim=1))),
     "retrac-curvature": Twin(partial(trak, features=per_timestep)),
     **{name: Twin(partial(trak, output=output)) for name, output in OUTPUTS.items()},
     "das": Twin(partial(das, features=per_timestep)),
