@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import Any
 
 import torch
 from torch import Tensor
+from tqdm.auto import tqdm
 
 from retrac_plugin.benchmarks.interval import Measured, measured
 from retrac_plugin.benchmarks.scoring import Outcome
@@ -63,18 +65,21 @@ def measure(
 ) -> list[Row]:
     """Measure every outcome by every metric, on the queries that are not held back.
 
-    A metric that the queries lack evidence for gives rows with the reason.
+    A metric that the queries lack evidence for gives rows with the reason. A progress bar is shown
+    on a terminal.
     """
     norms = visit_norms(outcomes)
     rows: list[Row] = []
-    for kind in task.queries:
-        reported = torch.arange(kind.held_back, len(kind.examples))
-        evidence = kind.evidence.of_queries(reported)
-        for entry in metrics:
+    wanted = list(metrics)
+    total = len(task.queries) * len(wanted) * len(outcomes)
+    with tqdm(total=total, desc="measuring", unit="row", disable=None) as bar:
+        for kind, entry in product(task.queries, wanted):
+            evidence = kind.evidence.of_queries(torch.arange(kind.held_back, len(kind.examples)))
             for outcome in outcomes:
                 own = norms if norms is not None else _own_norms(outcome, kind)
                 known = replace(evidence, gradient_norms=own, self_influence=outcome.self_influence)
                 rows.append(_row(outcome, kind, entry, known, seed))
+                bar.update()
             if entry.name == "lds":
                 rows.extend(control_rows(kind.name, evidence, seed))
     return rows
