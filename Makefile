@@ -29,7 +29,7 @@ check: $(VENV)/.installed
 	$(BIN)/lint-imports
 
 docs: $(VENV)/.docs
-	$(BIN)/python -m sphinx -W --keep-going -q docs build/docs
+	$(BIN)/python -m sphinx -j auto -W --keep-going -q docs build/docs
 	@echo "documentation: build/docs/index.html"
 
 wheel: $(VENV)/.installed
