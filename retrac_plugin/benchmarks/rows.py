@@ -70,11 +70,14 @@ def measure(
     """
     norms = visit_norms(outcomes)
     rows: list[Row] = []
-    wanted = list(metrics)
-    total = len(task.queries) * len(wanted) * len(outcomes)
+    reported = [
+        (kind, kind.evidence.of_queries(torch.arange(kind.held_back, len(kind.examples))))
+        for kind in task.queries
+    ]
+    wanted = list(product(reported, metrics))
+    total = len(wanted) * len(outcomes)
     with tqdm(total=total, desc="measuring", unit="row", disable=None) as bar:
-        for kind, entry in product(task.queries, wanted):
-            evidence = kind.evidence.of_queries(torch.arange(kind.held_back, len(kind.examples)))
+        for (kind, evidence), entry in wanted:
             for outcome in outcomes:
                 own = norms if norms is not None else _own_norms(outcome, kind)
                 known = replace(evidence, gradient_norms=own, self_influence=outcome.self_influence)
