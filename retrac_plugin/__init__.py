@@ -11,48 +11,60 @@ from typing import TYPE_CHECKING, Any
 from retrac_plugin.hookspecs import AttributorEntry, MetricEntry, WrappedModel, hookimpl
 
 if TYPE_CHECKING:
-    from retrac_plugin.attributors import DiffusionReTrac, DiffusionTracIn, attribute_together
-    from retrac_plugin.checkpoints import Checkpoint
-    from retrac_plugin.diffusion import DiffusionModel
+    from retrac_plugin.attribution.attributors import (
+        DiffusionReTrac,
+        DiffusionTracIn,
+        attribute_together,
+    )
+    from retrac_plugin.attribution.repeats import attribute_repeatedly
+    from retrac_plugin.attribution.scores import Scores
+    from retrac_plugin.checkpoints.checkpoint import Checkpoint
+    from retrac_plugin.data.examples import named
     from retrac_plugin.draws import Draws, Given, Recorded, Strided, Uniform
     from retrac_plugin.errors import RetracError
-    from retrac_plugin.examples import named
     from retrac_plugin.frameworks import register_with
-    from retrac_plugin.reading import read_run
-    from retrac_plugin.recorder import Recorder
-    from retrac_plugin.repeats import attribute_repeatedly
-    from retrac_plugin.run import Run
-    from retrac_plugin.schedules import NoiseLevels, NoiseSchedule, VariancePreserving
-    from retrac_plugin.scores import Scores
-    from retrac_plugin.trace import Trace, read_trace
-    from retrac_plugin.wrapping import wrap
+    from retrac_plugin.model import distributions, losses, weightings
+    from retrac_plugin.model.diffusion import DiffusionModel
+    from retrac_plugin.model.schedules import NoiseLevels, NoiseSchedule, VariancePreserving
+    from retrac_plugin.model.wrapping import wrap
+    from retrac_plugin.recording.recorder import Recorder
+    from retrac_plugin.runs.reading import read_run
+    from retrac_plugin.runs.run import Run
+    from retrac_plugin.trace.trace import Trace, read_trace
 
 _HOMES = {
-    "Checkpoint": "checkpoints",
-    "DiffusionModel": "diffusion",
-    "DiffusionReTrac": "attributors",
-    "DiffusionTracIn": "attributors",
+    "Checkpoint": "checkpoints.checkpoint",
+    "DiffusionModel": "model.diffusion",
+    "DiffusionReTrac": "attribution.attributors",
+    "DiffusionTracIn": "attribution.attributors",
     "Draws": "draws",
     "Given": "draws",
-    "NoiseLevels": "schedules",
-    "NoiseSchedule": "schedules",
+    "NoiseLevels": "model.schedules",
+    "NoiseSchedule": "model.schedules",
     "Recorded": "draws",
-    "Recorder": "recorder",
+    "Recorder": "recording.recorder",
     "RetracError": "errors",
-    "Run": "run",
-    "Scores": "scores",
+    "Run": "runs.run",
+    "Scores": "attribution.scores",
     "Strided": "draws",
-    "Trace": "trace",
+    "Trace": "trace.trace",
     "Uniform": "draws",
-    "VariancePreserving": "schedules",
-    "attribute_repeatedly": "repeats",
-    "attribute_together": "attributors",
-    "named": "examples",
-    "read_run": "reading",
-    "read_trace": "trace",
+    "VariancePreserving": "model.schedules",
+    "attribute_repeatedly": "attribution.repeats",
+    "attribute_together": "attribution.attributors",
+    "named": "data.examples",
+    "read_run": "runs.reading",
+    "read_trace": "trace.trace",
     "register_with": "frameworks",
-    "wrap": "wrapping",
+    "wrap": "model.wrapping",
 }
+
+_MODULES = {
+    "distributions": "model.distributions",
+    "losses": "model.losses",
+    "weightings": "model.weightings",
+}
+"""Modules whose functions are given to ``wrap``; public under these names."""
 
 __all__ = [
     "AttributorEntry",
@@ -77,19 +89,25 @@ __all__ = [
     "WrappedModel",
     "attribute_repeatedly",
     "attribute_together",
+    "distributions",
     "hookimpl",
+    "losses",
     "named",
     "read_run",
     "read_trace",
     "register_with",
+    "weightings",
     "wrap",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name in _MODULES:
+        value = importlib.import_module(f"{__name__}.{_MODULES[name]}")
+    elif name in _HOMES:
+        value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
     globals()[name] = value
     return value
 

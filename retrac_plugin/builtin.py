@@ -16,7 +16,7 @@ from retrac_plugin.hookspecs import (
 )
 
 if TYPE_CHECKING:
-    from retrac_plugin.run import Run
+    from retrac_plugin.runs.run import Run
 
 PAPER = "Xie et al., TMLR 2024, arXiv 2401.09031"
 
@@ -33,13 +33,13 @@ def retrac_register_attributors() -> Iterable[AttributorEntry]:
     yield AttributorEntry(
         "diffusion-tracin",
         "TracIn over timesteps: inner products of gradients, norms kept",
-        _lazily("attributors", "DiffusionTracIn"),
+        _lazily("attribution.attributors", "DiffusionTracIn"),
         PAPER,
     )
     yield AttributorEntry(
         "diffusion-retrac",
         "TracIn over timesteps with every gradient's norm taken away",
-        _lazily("attributors", "DiffusionReTrac"),
+        _lazily("attribution.attributors", "DiffusionReTrac"),
         PAPER,
     )
     yield from ENTRIES
@@ -98,7 +98,7 @@ def retrac_read_run(request: RunRequest) -> Run | None:
     """Runs of the paper's own training code."""
     if not any(request.directory.glob("ckpt_*.pth")):
         return None
-    from retrac_plugin.official import find_files, read_official
+    from retrac_plugin.runs.official import find_files, read_official
 
     files = find_files(request.directory)
     return read_official(request, files) if files else None

@@ -6,17 +6,12 @@ from ``retrac_plugin`` and defines functions with the names below.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import pluggy
-
-if TYPE_CHECKING:
-    from retrac_plugin.preconditioning import Predict
-    from retrac_plugin.run import Run
-    from retrac_plugin.schedules import NoiseSchedule
 
 PROJECT = "retrac_plugin"
 """Name of the entry-point group and of the pluggy project."""
@@ -104,11 +99,22 @@ class WrappedModel:
     Attributes:
         predict: ``(call, noisy, timesteps, conditions) -> prediction``, where ``call`` is the
             network with the checkpoint's parameters in place.
-        schedule: The training process, as a ``NoiseSchedule``.
+        schedule: The training process, as a ``retrac_plugin.NoiseSchedule``.
     """
 
-    predict: Predict
-    schedule: NoiseSchedule
+    predict: Callable[..., Any]
+    schedule: Any
+
+
+class RunRecord(Protocol):
+    """What a run reader found: a ``retrac_plugin.Run``.
+
+    The hooks know no more of it than that it has a model, checkpoints, and findings about them.
+    """
+
+    model: Any
+    checkpoints: Sequence[Any]
+    findings: Sequence[Any]
 
 
 @dataclass(frozen=True)
@@ -162,5 +168,5 @@ def retrac_wrap_model(network: Any, scheduler: Any) -> WrappedModel | None:
 
 
 @hookspec(firstresult=True)
-def retrac_read_run(request: RunRequest) -> Run | None:
-    """Read a training run from disk, or return None for "not mine"; first wins."""
+def retrac_read_run(request: RunRequest) -> RunRecord | None:
+    """Read a training run: a ``retrac_plugin.Run``, or None for "not mine"; first wins."""

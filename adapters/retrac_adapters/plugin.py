@@ -16,7 +16,7 @@ from retrac_plugin.hookspecs import (
 )
 
 if TYPE_CHECKING:
-    from retrac_plugin.run import Run
+    from retrac_plugin.runs.run import Run
 
 
 @hookimpl
@@ -24,8 +24,8 @@ def retrac_wrap_model(network: Any, scheduler: Any) -> WrappedModel | None:
     """Denoisers and noise schedulers of diffusers."""
     if sys.modules.get("diffusers") is None:  # then neither of them can come from there
         return None
-    from retrac_adapters.denoisers import predict_with
-    from retrac_adapters.schedules import read_schedule
+    from retrac_adapters.denoising.denoisers import predict_with
+    from retrac_adapters.denoising.schedules import read_schedule
 
     schedule = read_schedule(scheduler)
     predict = predict_with(network)
@@ -76,31 +76,31 @@ def retrac_register_tasks() -> Iterable[TaskEntry]:
 @hookimpl
 def retrac_read_run(request: RunRequest) -> Run | None:
     """Training runs as the diffusers example scripts and ``save_pretrained`` leave them."""
-    from retrac_adapters.layout import find_layout
+    from retrac_adapters.scripts.layout import find_layout
 
     layout = find_layout(request.directory)
     if layout is None:
         return None
     with requires(f"reading the run {str(request.directory)!r}", "diffusers"):
-        from retrac_adapters.runs import read_run
+        from retrac_adapters.runs.reading import read_run
     return read_run(request, layout)
 
 
 def _load_digits() -> Any:
     with requires("the digits task", "demo"):
-        from retrac_adapters.digits.task import DIGITS
+        from retrac_adapters.tasks.digits.task import DIGITS
     return DIGITS
 
 
 def _load_cifar2() -> Any:
     with requires("the CIFAR-2 task", "demo"):
-        from retrac_adapters.cifar2.task import CIFAR2
+        from retrac_adapters.tasks.cifar2.task import CIFAR2
     return CIFAR2
 
 
 def _load_cifar_mnist(size: str) -> Any:
     with requires("the CIFAR-MNIST task", "diffusers"):
-        from retrac_adapters.cifar_mnist import task
+        from retrac_adapters.tasks.cifar_mnist import task
     return getattr(task, size)
 
 

@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from retrac_plugin import attributors, plugins
+from retrac_plugin import plugins
+from retrac_plugin.attribution import attributors
+from retrac_plugin.attribution.scores import Scores
 from retrac_plugin.benchmarks.task import Task
+from retrac_plugin.data.examples import Examples
 from retrac_plugin.errors import MissingDependencyError
-from retrac_plugin.examples import Examples
 from retrac_plugin.extras import missing
 from retrac_plugin.methods import attributor as on_features
-from retrac_plugin.scores import Scores
 
 Together = Callable[[Sequence[Any], Examples, Examples], Iterable[Scores]]
 """Scores several attributors that share what is expensive, one after the other."""

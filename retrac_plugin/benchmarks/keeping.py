@@ -18,11 +18,11 @@ import torch
 from torch import Tensor
 
 import retrac_plugin
+from retrac_plugin.attribution.scores import Scores
 from retrac_plugin.benchmarks.candidates import Candidate
 from retrac_plugin.benchmarks.task import Task
+from retrac_plugin.data.examples import Examples, ExampleSource
 from retrac_plugin.draws import Draws, Recorded
-from retrac_plugin.examples import Examples, ExampleSource
-from retrac_plugin.scores import Scores
 
 
 class Keeper:

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from retrac_plugin.benchmarks.task import Queries, Task
+from retrac_plugin.data.image_files import read_examples
 from retrac_plugin.draws import Strided
 from retrac_plugin.errors import InputError
-from retrac_plugin.image_files import read_examples
 from retrac_plugin.metrics import Evidence
-from retrac_plugin.reading import read_run
+from retrac_plugin.runs.reading import read_run
 
 
 @dataclass(frozen=True)

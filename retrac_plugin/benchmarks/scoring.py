@@ -13,14 +13,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from retrac_plugin.attributors import DiffusionAttributor
+from retrac_plugin.attribution.attributors import DiffusionAttributor
+from retrac_plugin.attribution.peak_memory import PeakMemory
+from retrac_plugin.attribution.scores import Scores
 from retrac_plugin.benchmarks.candidates import Candidate, candidates
 from retrac_plugin.benchmarks.keeping import Keeper
-from retrac_plugin.benchmarks.memory import PeakMemory
 from retrac_plugin.benchmarks.task import Queries, Task
-from retrac_plugin.examples import Examples, ExampleSource
+from retrac_plugin.data.examples import Examples, ExampleSource
 from retrac_plugin.metrics.lds import lds
-from retrac_plugin.scores import Scores
 
 Tell = Callable[[str], object]
 """Says what is going on."""

@@ -12,10 +12,10 @@ from retrac_plugin.metrics import Evidence
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from retrac_plugin.checkpoints import Checkpoint
-    from retrac_plugin.diffusion import DiffusionModel
+    from retrac_plugin.checkpoints.checkpoint import Checkpoint
+    from retrac_plugin.data.examples import Examples
     from retrac_plugin.draws import Draws
-    from retrac_plugin.examples import Examples
+    from retrac_plugin.model.diffusion import DiffusionModel
 
 
 @dataclass(frozen=True, eq=False)

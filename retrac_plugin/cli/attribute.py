@@ -21,7 +21,7 @@ from retrac_plugin.cli.options import (
 from retrac_plugin.cli.reading import EXISTING, Reading, Trained, prepared, reading, trained
 
 if TYPE_CHECKING:
-    from retrac_plugin.scores import Scores
+    from retrac_plugin.attribution.scores import Scores
 
 
 @click.command()
@@ -102,8 +102,8 @@ def _attribute(
     attributors: list[Any], examples: Any, pictures: Any, repeats: int
 ) -> Iterable[Scores]:
     """Yield the scores of each method; ours share their gradients, and are repeated."""
-    from retrac_plugin.attributors import DiffusionAttributor
-    from retrac_plugin.repeats import attribute_repeatedly
+    from retrac_plugin.attribution.attributors import DiffusionAttributor
+    from retrac_plugin.attribution.repeats import attribute_repeatedly
 
     if all(isinstance(attributor, DiffusionAttributor) for attributor in attributors):
         return attribute_repeatedly(attributors, examples, pictures, repeats)

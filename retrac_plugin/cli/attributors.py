@@ -9,7 +9,7 @@ import click
 
 if TYPE_CHECKING:
     from retrac_plugin.draws import Draws
-    from retrac_plugin.run import Run
+    from retrac_plugin.runs.run import Run
 
 METHODS = ("diffusion-tracin", "diffusion-retrac")
 

@@ -10,7 +10,7 @@ import click
 from retrac_plugin.cli.reading import Reading, reading
 
 if TYPE_CHECKING:
-    from retrac_plugin.findings import Finding
+    from retrac_plugin.runs.findings import Finding
 
 RUN = click.Path(exists=True, file_okay=False, path_type=Path)
 
@@ -25,8 +25,8 @@ def doctor(run: Path, reading: Reading) -> None:
     status: 0 if nothing contradicts, also where something was not recorded; 1 if records contradict
     each other, a checkpoint cannot be used, or the run cannot be read.
     """
-    from retrac_plugin.diagnosis import diagnose
-    from retrac_plugin.findings import CONTRADICTION, of_kind
+    from retrac_plugin.runs.diagnosis import diagnose
+    from retrac_plugin.runs.findings import CONTRADICTION, of_kind
 
     found = diagnose(reading.of(run))
     _print(found)
@@ -35,7 +35,7 @@ def doctor(run: Path, reading: Reading) -> None:
 
 
 def _print(findings: list[Finding]) -> None:
-    from retrac_plugin.findings import KINDS, of_kind
+    from retrac_plugin.runs.findings import KINDS, of_kind
 
     for kind in KINDS:
         for position, finding in enumerate(of_kind(findings, kind)):

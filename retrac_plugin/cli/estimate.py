@@ -21,7 +21,7 @@ from retrac_plugin.cli.options import (
 from retrac_plugin.cli.reading import Reading, Trained, reading, trained
 
 if TYPE_CHECKING:
-    from retrac_plugin.estimate import Estimate
+    from retrac_plugin.attribution.estimate import Estimate
 
 STARTED = time.perf_counter()
 """Before torch is imported, which `retrac attribute` has to do as well."""
@@ -57,7 +57,7 @@ def estimate(
     A few batches of the training set are timed on this machine, as busy as it is now, and counted
     up. Of a latent model a few images are encoded for that, and stay in the cache.
     """
-    from retrac_plugin.estimate import estimate as estimate_cost
+    from retrac_plugin.attribution.estimate import estimate as estimate_cost
 
     found = reading.of(trained.run, trained.loss)
     examples = trained.examples(found, computing.device)

@@ -12,8 +12,8 @@ import click
 from retrac_plugin.cli.packing import packed
 
 if TYPE_CHECKING:
-    from retrac_plugin.image_files import FileExamples
-    from retrac_plugin.run import Run
+    from retrac_plugin.data.image_files import FileExamples
+    from retrac_plugin.runs.run import Run
 
 EXISTING = click.Path(exists=True, path_type=Path)
 

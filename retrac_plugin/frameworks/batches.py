@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 from torch.utils.data import Dataset
 
+from retrac_plugin.data.examples import Examples, as_fields
 from retrac_plugin.errors import InputError
-from retrac_plugin.examples import Examples, as_fields
 
 
 class Rows(Dataset[dict[str, Any]]):

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from retrac_plugin.diffusion import DiffusionModel
+from retrac_plugin.data.examples import as_fields
 from retrac_plugin.draws import Draw, Draws, Request, draw_within
 from retrac_plugin.errors import InputError
-from retrac_plugin.examples import as_fields
+from retrac_plugin.model.diffusion import DiffusionModel
 from retrac_plugin.randomness import content_key
 
 SIDES = {"train": "train", "query": "queries"}

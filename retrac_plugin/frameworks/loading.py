@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from retrac_plugin.checkpoints import Checkpoint
+from retrac_plugin.checkpoints.checkpoint import Checkpoint
 from retrac_plugin.errors import InputError
 
 Load = Callable[[Any, Any], float]

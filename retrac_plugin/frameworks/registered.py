@@ -10,13 +10,13 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from retrac_plugin.attributors import DiffusionTracIn
-from retrac_plugin.checkpoints import Checkpoint
-from retrac_plugin.diffusion import DiffusionModel
+from retrac_plugin.attribution.attributors import DiffusionTracIn
+from retrac_plugin.attribution.scores import Scores
+from retrac_plugin.checkpoints.checkpoint import Checkpoint
+from retrac_plugin.data.examples import Examples
 from retrac_plugin.draws import Draws
 from retrac_plugin.errors import GradientError, InputError, RetracError
-from retrac_plugin.examples import Examples
-from retrac_plugin.scores import Scores
+from retrac_plugin.model.diffusion import DiffusionModel
 
 
 class RegisteredMethod(ABC):

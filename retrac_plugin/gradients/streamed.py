@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from retrac_plugin.gradients.consumers.consumer import Consumer
-from retrac_plugin.gradients.consumers.rows import Rows
 from retrac_plugin.gradients.consumers.scaled import Scaled
+from retrac_plugin.gradients.consumers.whole import Rows
 from retrac_plugin.gradients.engine import (
     Batch,
     Features,

@@ -10,11 +10,11 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from retrac_plugin.checkpoints import Checkpoint
-from retrac_plugin.diffusion import DiffusionModel
+from retrac_plugin.attribution.scores import Scores
+from retrac_plugin.checkpoints.checkpoint import Checkpoint
+from retrac_plugin.data.examples import Examples, ExampleSource
 from retrac_plugin.draws import Draws
 from retrac_plugin.errors import InputError
-from retrac_plugin.examples import Examples, ExampleSource
 from retrac_plugin.methods.features import (
     KEPT,
     Bank,
@@ -25,7 +25,7 @@ from retrac_plugin.methods.features import (
     drop_features,
 )
 from retrac_plugin.methods.setting import DEFAULT, Gradients, Setting
-from retrac_plugin.scores import Scores
+from retrac_plugin.model.diffusion import DiffusionModel
 
 
 class FeatureAttributor(ABC):

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from retrac_plugin.checkpoints import Checkpoint
-from retrac_plugin.diffusion import DiffusionModel
+from retrac_plugin.attribution.scores import Scores
+from retrac_plugin.checkpoints.checkpoint import Checkpoint
+from retrac_plugin.data.examples import Examples, ExampleSource
 from retrac_plugin.draws import Draws, Strided
-from retrac_plugin.examples import Examples, ExampleSource
 from retrac_plugin.methods.losses import mean_losses
+from retrac_plugin.model.diffusion import DiffusionModel
 from retrac_plugin.randomness import normal
-from retrac_plugin.scores import Scores
 
 
 class Baseline(ABC):

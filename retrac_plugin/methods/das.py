@@ -8,10 +8,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from retrac_plugin.diffusion import DiffusionModel
 from retrac_plugin.methods.features import UNIT, Bank, Pair, Treatment
 from retrac_plugin.methods.trak import TRAK
-from retrac_plugin.outputs import Output
+from retrac_plugin.model.diffusion import DiffusionModel
+from retrac_plugin.model.outputs import Output
 
 
 def _residual(model: DiffusionModel) -> DiffusionModel:

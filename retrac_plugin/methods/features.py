@@ -15,15 +15,15 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor
 
-from retrac_plugin.diffusion import check_deterministic
+from retrac_plugin.attribution.passes import CheckpointPass
+from retrac_plugin.attribution.rescaling import Rescaling, keep_norm, unit_norm
+from retrac_plugin.data.examples import ExampleSource
 from retrac_plugin.draws import Draws
-from retrac_plugin.examples import ExampleSource
 from retrac_plugin.gradients.streamed import StreamedEngine
 from retrac_plugin.methods.curvature import Curvature
 from retrac_plugin.methods.setting import Setting
-from retrac_plugin.outputs import Output
-from retrac_plugin.passes import CheckpointPass
-from retrac_plugin.rescaling import Rescaling, keep_norm, unit_norm
+from retrac_plugin.model.diffusion import check_deterministic
+from retrac_plugin.model.outputs import Output
 
 
 @dataclass(frozen=True)

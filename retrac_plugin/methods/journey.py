@@ -14,14 +14,14 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
-from retrac_plugin.checkpoints import load_into
-from retrac_plugin.diffusion import LOSS_WEIGHT, DiffusionModel
+from retrac_plugin.attribution.passes import CheckpointPass
+from retrac_plugin.checkpoints.checkpoint import load_into
+from retrac_plugin.data.examples import Block, ExampleSource
 from retrac_plugin.draws import Draw, Draws, Request, draw_within
-from retrac_plugin.examples import Block, ExampleSource
 from retrac_plugin.methods.features import Feature
 from retrac_plugin.methods.setting import Setting
 from retrac_plugin.methods.trak import TRAK
-from retrac_plugin.passes import CheckpointPass
+from retrac_plugin.model.diffusion import LOSS_WEIGHT, DiffusionModel
 
 SUBSTEPS = 5
 """Steps of the sampler from one of the wanted timesteps to the next."""

@@ -7,10 +7,11 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import Tensor
 
-from retrac_plugin.checkpoints import Checkpoint
-from retrac_plugin.diffusion import DiffusionModel
+from retrac_plugin.attribution.passes import CheckpointPass
+from retrac_plugin.attribution.rescaling import keep_norm
+from retrac_plugin.checkpoints.checkpoint import Checkpoint
+from retrac_plugin.data.examples import Examples, ExampleSource
 from retrac_plugin.draws import Draws
-from retrac_plugin.examples import Examples, ExampleSource
 from retrac_plugin.gradients.engine import (
     Batch,
     LossFunction,
@@ -18,8 +19,7 @@ from retrac_plugin.gradients.engine import (
     Products,
     RowGradients,
 )
-from retrac_plugin.passes import CheckpointPass
-from retrac_plugin.rescaling import keep_norm
+from retrac_plugin.model.diffusion import DiffusionModel
 
 
 class LossEngine:

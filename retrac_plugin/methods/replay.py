@@ -11,18 +11,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from retrac_plugin.checkpoints import Checkpoint
-from retrac_plugin.diffusion import DiffusionModel, NoisyBatch, check_deterministic
+from retrac_plugin.attribution.rescaling import unit_norm
+from retrac_plugin.attribution.scores import Scores
+from retrac_plugin.checkpoints.checkpoint import Checkpoint
+from retrac_plugin.data.examples import Examples, ExampleSource
 from retrac_plugin.draws import Draw, Draws, Recorded, Request, Uniform
 from retrac_plugin.errors import TraceError
-from retrac_plugin.examples import Examples, ExampleSource
 from retrac_plugin.gradients.engine import Features
 from retrac_plugin.methods.features import UNIT, Feature, checkpoint_pass
 from retrac_plugin.methods.setting import DEFAULT, Gradients, Setting
-from retrac_plugin.outputs import LOSS
-from retrac_plugin.rescaling import unit_norm
-from retrac_plugin.scores import Scores
-from retrac_plugin.trace import Trace
+from retrac_plugin.model.diffusion import DiffusionModel, NoisyBatch, check_deterministic
+from retrac_plugin.model.outputs import LOSS
+from retrac_plugin.trace.trace import Trace
 
 
 @dataclass(frozen=True, eq=False)

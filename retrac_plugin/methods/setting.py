@@ -9,13 +9,13 @@ from typing import Any
 import torch
 from tqdm.auto import tqdm
 
-from retrac_plugin.checkpoints import Checkpoint, check_checkpoints
-from retrac_plugin.diffusion import DiffusionModel
+from retrac_plugin.checkpoints.checkpoint import Checkpoint, check_checkpoints
 from retrac_plugin.draws import Draws, Strided
 from retrac_plugin.errors import InputError
 from retrac_plugin.gradients.engine import EngineFactory
 from retrac_plugin.gradients.projections import CountSketch, Projection
 from retrac_plugin.gradients.streamed import StreamedEngine
+from retrac_plugin.model.diffusion import DiffusionModel
 
 
 @dataclass(frozen=True)

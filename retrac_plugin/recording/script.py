@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 
 from retrac_plugin.errors import InputError
-from retrac_plugin.processes import this_process
 from retrac_plugin.randomness import content_key
 from retrac_plugin.recording.arguments import check_supported, output_dir, without_secrets
 from retrac_plugin.recording.identity import TrainingSet, rows_of_each
+from retrac_plugin.recording.processes import this_process
 from retrac_plugin.recording.visit_log import VisitLog, Visits
-from retrac_plugin.trace_parts import HASHED_LOOKS, Origin
+from retrac_plugin.trace.parts import HASHED_LOOKS, Origin
 
 LADDER = {"timesteps": (), "noise": ("noise",), "samples": ("noise", "samples")}
 """How much to keep of each sample's last visit before a checkpoint: each rung holds the last."""

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from retrac_plugin.errors import InputError
 from retrac_plugin.files import write_atomically
-from retrac_plugin.trace_parts import (
+from retrac_plugin.trace.parts import (
     ABOUT,
     DTYPES,
     FORMAT,

@@ -2,8 +2,8 @@
 
 from retrac_plugin.report.contents import Method, MetricRow, NormRecord, Report
 from retrac_plugin.report.grid import draw_grid
+from retrac_plugin.report.measuring import measured
 from retrac_plugin.report.page import write_page
-from retrac_plugin.report.rows import measured
 
 __all__ = [
     "Method",

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from retrac_plugin.attribution.scores import Scores
 from retrac_plugin.errors import InputError
-from retrac_plugin.scores import Scores
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from retrac_plugin.attribution.scores import Scores, Top
 from retrac_plugin.report.contents import Method, Report
-from retrac_plugin.scores import Scores, Top
 
 
 class Standing(Enum):

@@ -7,7 +7,7 @@ import torch
 from click.testing import CliRunner
 
 from retrac_plugin.cli import main
-from tests.runs import record, write_images, write_run
+from tests.run_folders import record, write_images, write_run
 
 pytest.importorskip("matplotlib")
 

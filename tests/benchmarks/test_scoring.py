@@ -10,11 +10,11 @@ import torch
 
 import retrac_plugin as retrac
 from retrac_plugin import plugins
-from retrac_plugin.benchmarks.memory import PeakMemory
+from retrac_plugin.attribution.peak_memory import PeakMemory
 from retrac_plugin.benchmarks.scoring import all_queries, score_methods
-from retrac_plugin.diffusion import DiffusionModel
 from retrac_plugin.hookspecs import AttributorEntry
 from retrac_plugin.metrics.lds import lds
+from retrac_plugin.model.diffusion import DiffusionModel
 from tests.benchmarks.tasks import HELD_BACK, QUERY_DRAWS, TRAIN, TRAIN_DRAWS, small_task, truth
 
 EXACT = {"rtol": 1e-9, "atol": 1e-12}

@@ -7,7 +7,7 @@ from safetensors.torch import load_file
 
 from retrac_plugin import Scores, plugins
 from retrac_plugin.cli import main
-from tests.runs import record, write_images, write_run
+from tests.run_folders import record, write_images, write_run
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ from click.testing import CliRunner
 from safetensors.torch import load_file, save_file
 
 from retrac_plugin.cli import main
-from tests.runs import record, write_run
+from tests.run_folders import record, write_run
 
 
 @pytest.fixture

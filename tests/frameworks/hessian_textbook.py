@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from retrac_plugin.frameworks.drawn import DrawnExamples
-from retrac_plugin.frameworks.sides import conditions_of, steps_of
+from retrac_plugin.frameworks.side_loaders import conditions_of, steps_of
 from tests import textbook
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from retrac_plugin.frameworks.drawn import DrawnExamples
-from retrac_plugin.frameworks.sides import steps_of
+from retrac_plugin.frameworks.side_loaders import steps_of
 from retrac_plugin.randomness import content_key, normal
 
 

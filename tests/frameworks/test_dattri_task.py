@@ -5,9 +5,9 @@ import torch
 from torch import nn
 
 import retrac_plugin as retrac
-from retrac_plugin.diffusion import LOSSES
 from retrac_plugin.errors import CheckpointError, InputError, PluginError
 from retrac_plugin.frameworks.dattri import DiffusionAttributionTask
+from retrac_plugin.model.diffusion import LOSSES
 from tests import textbook
 from tests.frameworks.dattri_tools import EXACT, task_of
 from tests.small import small_case

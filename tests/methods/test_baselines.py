@@ -5,9 +5,9 @@ import torch
 
 import retrac_plugin as retrac
 from retrac_plugin import plugins
-from retrac_plugin.diffusion import NoisyBatch
 from retrac_plugin.draws import Request
 from retrac_plugin.methods.losses import LossEngine, mean_losses
+from retrac_plugin.model.diffusion import NoisyBatch
 from retrac_plugin.randomness import content_key
 from tests.methods import textbook
 from tests.small import small_case

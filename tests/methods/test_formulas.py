@@ -7,7 +7,6 @@ import torch
 
 import retrac_plugin as retrac
 from retrac_plugin import plugins
-from retrac_plugin.diffusion import TARGETS
 from retrac_plugin.extras import missing
 from retrac_plugin.gradients.projections import CountSketch
 from retrac_plugin.gradients.streamed import StreamedEngine
@@ -16,7 +15,8 @@ from retrac_plugin.methods.features import Cost, Pair, Side
 from retrac_plugin.methods.journey import BOTH, SUBSTEPS
 from retrac_plugin.methods.setting import Gradients
 from retrac_plugin.methods.trak import TRAK
-from retrac_plugin.outputs import elbo_weight
+from retrac_plugin.model.diffusion import TARGETS
+from retrac_plugin.model.outputs import elbo_weight
 from tests.methods import textbook
 from tests.small import small_case
 from tests.textbook import direction

@@ -9,8 +9,8 @@ import torch
 
 from retrac_plugin.errors import InputError, TraceError
 from retrac_plugin.recording.visit_log import VisitLog, Visits
-from retrac_plugin.trace import read_trace
-from retrac_plugin.trace_parts import ABOUT, RECORD, VISITS, Origin
+from retrac_plugin.trace.parts import ABOUT, RECORD, VISITS, Origin
+from retrac_plugin.trace.trace import read_trace
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from retrac_plugin.recording import ScriptRecording, watching
 from retrac_plugin.recording.arguments import without_secrets
 from retrac_plugin.recording.diffusing import as_positions
 from tests.recording.running import fresh_process
-from tests.runs import tiny_unet
+from tests.run_folders import tiny_unet
 
 SHAPE = (1, 8, 8)
 

@@ -4,8 +4,8 @@ import dataclasses
 
 import torch
 
+from retrac_plugin.attribution.scores import Scores
 from retrac_plugin.report import Method, MetricRow, NormRecord, Report
-from retrac_plugin.scores import Scores
 
 QUERIES, TRAIN, K = 3, 20, 4
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -15,40 +14,18 @@ import retrac_plugin as retrac
 from retrac_adapters.demo import data as demo_data
 from retrac_adapters.demo.generating import generate
 from retrac_adapters.demo.labelling import label
+from retrac_adapters.demo.outcome import Outcome
 from retrac_adapters.demo.recipe import RECIPES
 from retrac_adapters.demo.showing import print_table, show
 from retrac_adapters.demo.training import train_once
 from retrac_plugin.files import write_atomically
-from retrac_plugin.run import Run
+from retrac_plugin.runs.run import Run
 
 PICTURES = 16
 """How many are generated and explained."""
 
 QUERY_DRAWS = retrac.Strided(10, noise_draws=4, seed=0)
 BATCH_SIZE = 128
-
-
-@dataclass(frozen=True, eq=False)
-class Outcome:
-    """What the demo found.
-
-    Attributes:
-        data: The training set.
-        run: The training run.
-        pictures: The generated pictures ``[16, 1, 8, 8]``.
-        labels: What a classifier takes them for, ``[16]``.
-        classifier_accuracy: How often it is right on unseen real images.
-        scores: Of Diffusion-TracIn and Diffusion-ReTrac.
-        seconds: Spent on training (0 if there was nothing to train), generating and attributing.
-    """
-
-    data: demo_data.DemoData
-    run: Run
-    pictures: Tensor
-    labels: Tensor
-    classifier_accuracy: float
-    scores: list[retrac.Scores]
-    seconds: dict[str, float]
 
 
 def run_demo(out: Path, recipe_name: str, seed: int, command: str) -> Path:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import platform
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 import torch
 from torch import Tensor
 
 from retrac_adapters.demo.data import PATCH_LABEL
+from retrac_adapters.demo.outcome import Outcome
 from retrac_plugin.metrics import Evidence
 from retrac_plugin.plugins import metrics
 from retrac_plugin.report import (
@@ -24,9 +24,6 @@ from retrac_plugin.report import (
     write_page,
 )
 from retrac_plugin.report.formulas import RETRAC, SYMBOLS, TRACIN
-
-if TYPE_CHECKING:
-    from retrac_adapters.demo.pipeline import Outcome
 
 METRICS = (
     "specificity@10",

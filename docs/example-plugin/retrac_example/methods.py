@@ -3,7 +3,7 @@
 import torch
 
 from retrac_plugin import Scores
-from retrac_plugin.examples import ExampleSource
+from retrac_plugin.data.examples import ExampleSource
 
 
 class EdgeSimilarity:

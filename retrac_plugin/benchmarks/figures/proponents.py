@@ -7,11 +7,11 @@ from pathlib import Path
 
 from torch import Tensor
 
+from retrac_plugin.attribution.scores import Scores
 from retrac_plugin.benchmarks.figures.style import COLOURS
 from retrac_plugin.benchmarks.scoring import Outcome
 from retrac_plugin.benchmarks.task import Queries, Task
 from retrac_plugin.report import Method, Report, draw_grid
-from retrac_plugin.scores import Scores
 
 MOST_QUERIES = 3
 SKIPPED = "random"

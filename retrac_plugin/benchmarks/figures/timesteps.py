@@ -9,16 +9,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from retrac_plugin.attribution.passes import CheckpointPass
 from retrac_plugin.benchmarks.figures.style import INK, colour, new_figure, save
 from retrac_plugin.benchmarks.rows import NORMS_FROM, visit_norms
 from retrac_plugin.benchmarks.scoring import Outcome
 from retrac_plugin.benchmarks.task import Task
-from retrac_plugin.diffusion import NoisyBatch
+from retrac_plugin.data.examples import ExampleSource
 from retrac_plugin.draws import Recorded, Strided
-from retrac_plugin.examples import ExampleSource
 from retrac_plugin.gradients.engine import Features
 from retrac_plugin.gradients.streamed import StreamedEngine
-from retrac_plugin.passes import CheckpointPass
+from retrac_plugin.model.diffusion import NoisyBatch
 
 MOST_TIMESTEPS = 100
 

@@ -9,11 +9,11 @@ from typing import Any
 from torch import nn
 from torch.utils.data import DataLoader
 
-from retrac_plugin.checkpoints import Checkpoint
-from retrac_plugin.diffusion import DiffusionModel
+from retrac_plugin.checkpoints.checkpoint import Checkpoint
 from retrac_plugin.errors import InputError
-from retrac_plugin.losses import Loss
-from retrac_plugin.wrapping import wrap
+from retrac_plugin.model.diffusion import DiffusionModel
+from retrac_plugin.model.losses import Loss
+from retrac_plugin.model.wrapping import wrap
 
 
 class MissingInputsError(InputError, AssertionError):

@@ -11,20 +11,24 @@ import torch
 from captum.influence._utils.common import KMostInfluentialResults, _load_flexible_state_dict
 from torch import Tensor, nn
 
-from retrac_plugin.attributors import DiffusionAttributor, DiffusionReTrac, DiffusionTracIn
-from retrac_plugin.checkpoints import Checkpoint
-from retrac_plugin.diffusion import DiffusionModel
+from retrac_plugin.attribution.attributors import (
+    DiffusionAttributor,
+    DiffusionReTrac,
+    DiffusionTracIn,
+)
+from retrac_plugin.attribution.embeddings import query_embeddings, train_embeddings
+from retrac_plugin.attribution.streaming import running_top, score_blocks
+from retrac_plugin.checkpoints.checkpoint import Checkpoint
+from retrac_plugin.data.examples import Examples, ExampleSource
 from retrac_plugin.draws import Draws
-from retrac_plugin.embeddings import query_embeddings, train_embeddings
-from retrac_plugin.examples import Examples, ExampleSource
 from retrac_plugin.frameworks.bars import Bars, NestedBars, one_bar
 from retrac_plugin.frameworks.batches import as_examples
 from retrac_plugin.frameworks.captum import arguments
 from retrac_plugin.frameworks.captum.rescaled import RescaledTracInCP
 from retrac_plugin.frameworks.loading import Load, as_checkpoints
 from retrac_plugin.gradients.engine import EngineFactory
-from retrac_plugin.losses import Loss
-from retrac_plugin.streaming import running_top, score_blocks
+from retrac_plugin.model.diffusion import DiffusionModel
+from retrac_plugin.model.losses import Loss
 
 
 class DiffusionTracInCP(RescaledTracInCP):

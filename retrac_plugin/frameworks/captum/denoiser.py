@@ -9,10 +9,10 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.data import Dataset
 
-from retrac_plugin.checkpoints import Checkpoint, load_into
-from retrac_plugin.diffusion import DiffusionModel
-from retrac_plugin.frameworks.rows import as_rows
-from retrac_plugin.frameworks.sides import Items
+from retrac_plugin.checkpoints.checkpoint import Checkpoint, load_into
+from retrac_plugin.frameworks.drawn_rows import as_rows
+from retrac_plugin.frameworks.side_loaders import Items
+from retrac_plugin.model.diffusion import DiffusionModel
 
 
 class LossOfDraws(nn.Module):

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 
 from retrac_plugin.frameworks.captum.job import Job
 from retrac_plugin.frameworks.captum.last_layer import AtLastLayer, Places, SumOfPlaces
-from retrac_plugin.frameworks.sides import Side
+from retrac_plugin.frameworks.side_loaders import Side
 
 
 def tracin_fast(job: Job) -> Tensor:

@@ -9,13 +9,13 @@ from typing import Any
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
-from retrac_plugin.attributors import DiffusionTracIn
-from retrac_plugin.checkpoints import Checkpoint
-from retrac_plugin.diffusion import DiffusionModel, check_deterministic
+from retrac_plugin.attribution.attributors import DiffusionTracIn
+from retrac_plugin.checkpoints.checkpoint import Checkpoint
+from retrac_plugin.data.examples import Examples
 from retrac_plugin.draws import Draws
-from retrac_plugin.examples import Examples
 from retrac_plugin.frameworks.captum.denoiser import Labelled, LossOfDraws
-from retrac_plugin.frameworks.sides import Side, shows_progress, sides_of
+from retrac_plugin.frameworks.side_loaders import Side, shows_progress, sides_of
+from retrac_plugin.model.diffusion import DiffusionModel, check_deterministic
 
 
 @dataclass(frozen=True)

@@ -20,11 +20,11 @@ from torch.func import functional_call
 from torch.nn import functional
 from torch.utils.data import default_collate
 
-from retrac_plugin.checkpoints import load_into
+from retrac_plugin.checkpoints.checkpoint import load_into
 from retrac_plugin.errors import InputError
 from retrac_plugin.frameworks.captum.job import Job
-from retrac_plugin.frameworks.rows import as_rows
-from retrac_plugin.frameworks.sides import Side
+from retrac_plugin.frameworks.drawn_rows import as_rows
+from retrac_plugin.frameworks.side_loaders import Side
 
 Layer = nn.Conv2d | nn.Linear
 Seen = tuple[Layer, Tensor, Tensor]

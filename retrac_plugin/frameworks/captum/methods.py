@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from retrac_plugin.examples import Examples
+from retrac_plugin.data.examples import Examples
 from retrac_plugin.frameworks.captum import fast, scoring
 from retrac_plugin.frameworks.captum.job import make_job
 from retrac_plugin.frameworks.captum.similarity import similarity

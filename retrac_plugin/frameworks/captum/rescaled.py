@@ -11,8 +11,8 @@ from captum.influence import TracInCP
 from captum.influence._utils.common import KMostInfluentialResults, _format_inputs_dataset
 from torch import Tensor
 
-from retrac_plugin.attributors import DiffusionAttributor
-from retrac_plugin.embeddings import root_of_step_size
+from retrac_plugin.attribution.attributors import DiffusionAttributor
+from retrac_plugin.attribution.embeddings import root_of_step_size
 from retrac_plugin.frameworks.loading import Load, loaded_once
 
 

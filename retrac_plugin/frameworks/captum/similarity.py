@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 from torch.utils.data import Dataset, default_collate
 
-from retrac_plugin.checkpoints import load_into
-from retrac_plugin.diffusion import DiffusionModel
+from retrac_plugin.checkpoints.checkpoint import load_into
 from retrac_plugin.errors import InputError
 from retrac_plugin.frameworks.captum.job import Job
-from retrac_plugin.frameworks.rows import as_rows
-from retrac_plugin.frameworks.sides import Side
+from retrac_plugin.frameworks.drawn_rows import as_rows
+from retrac_plugin.frameworks.side_loaders import Side
+from retrac_plugin.model.diffusion import DiffusionModel
 
 
 def similarity(job: Job, *, layers: list[str] | None) -> Tensor:

@@ -16,7 +16,7 @@ with requires("retrac_plugin.frameworks.dattri", "dattri"), warnings.catch_warni
         DiffusionTracInAttributor,
     )
     from retrac_plugin.frameworks.dattri.task import DiffusionAttributionTask
-    from retrac_plugin.outputs import OUTPUTS
+    from retrac_plugin.model.outputs import OUTPUTS
 
 __all__ = [
     "OUTPUTS",

@@ -11,17 +11,21 @@ from dattri.algorithm.base import BaseAttributor
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from retrac_plugin.attributors import DiffusionAttributor, DiffusionReTrac, DiffusionTracIn
-from retrac_plugin.checkpoints import Checkpoint
-from retrac_plugin.diffusion import DiffusionModel
+from retrac_plugin.attribution.attributors import (
+    DiffusionAttributor,
+    DiffusionReTrac,
+    DiffusionTracIn,
+)
+from retrac_plugin.checkpoints.checkpoint import Checkpoint
+from retrac_plugin.data.examples import Examples
 from retrac_plugin.draws import Draws
 from retrac_plugin.errors import InputError
-from retrac_plugin.examples import Examples
 from retrac_plugin.frameworks.dattri import features
 from retrac_plugin.frameworks.dattri.projection import projection
 from retrac_plugin.frameworks.dattri.task import DiffusionAttributionTask
 from retrac_plugin.frameworks.drawn import DrawnExamples
 from retrac_plugin.gradients.engine import EngineFactory
+from retrac_plugin.model.diffusion import DiffusionModel
 
 
 class DiffusionBaseAttributor(BaseAttributor):  # type: ignore[misc]  # dattri is untyped

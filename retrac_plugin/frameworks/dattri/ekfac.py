@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader
 from retrac_plugin.errors import InputError
 from retrac_plugin.frameworks.dattri.job import Job
 from retrac_plugin.frameworks.dattri.linear_layers import linear_layers
-from retrac_plugin.frameworks.sides import Loader
+from retrac_plugin.frameworks.side_loaders import Loader
 
 
 class MendedEKFAC(IFAttributorEKFAC):  # type: ignore[misc]  # dattri is untyped

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from retrac_plugin.attributors import DiffusionAttributor
+from retrac_plugin.attribution.attributors import DiffusionAttributor
+from retrac_plugin.data.examples import Examples, ExampleSource
 from retrac_plugin.draws import Draws
 from retrac_plugin.errors import InputError
-from retrac_plugin.examples import Examples, ExampleSource
 from retrac_plugin.frameworks.dattri.projection import Projection
 
 

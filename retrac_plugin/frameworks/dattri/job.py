@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from retrac_plugin.attributors import DiffusionTracIn
+from retrac_plugin.attribution.attributors import DiffusionTracIn
+from retrac_plugin.data.examples import Examples, ExampleSource
 from retrac_plugin.draws import Draws
-from retrac_plugin.examples import Examples, ExampleSource
 from retrac_plugin.frameworks.dattri.task import DiffusionAttributionTask
-from retrac_plugin.frameworks.sides import Side, conditions_of, dataset_of
-from retrac_plugin.outputs import with_output
+from retrac_plugin.frameworks.side_loaders import Side, conditions_of, dataset_of
+from retrac_plugin.model.outputs import with_output
 
 
 @dataclass(frozen=True)

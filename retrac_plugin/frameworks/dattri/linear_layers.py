@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader, default_collate
 from retrac_plugin.errors import InputError
 from retrac_plugin.frameworks.dattri.job import Job
 from retrac_plugin.frameworks.dattri.task import DiffusionAttributionTask
-from retrac_plugin.frameworks.sides import Side
+from retrac_plugin.frameworks.side_loaders import Side
 
 FIELDS = ("samples", "timesteps", "noise")
 

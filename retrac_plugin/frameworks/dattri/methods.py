@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from retrac_plugin.examples import Examples
+from retrac_plugin.data.examples import Examples
 from retrac_plugin.frameworks.dattri import linear_layers, scoring
 from retrac_plugin.frameworks.dattri.ekfac import ekfac
 from retrac_plugin.frameworks.dattri.job import make_job

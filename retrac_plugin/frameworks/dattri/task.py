@@ -13,17 +13,17 @@ from dattri.task import AttributionTask
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from retrac_plugin.checkpoints import Checkpoint, check_checkpoints, load_into
-from retrac_plugin.diffusion import DiffusionModel, check_deterministic
+from retrac_plugin.checkpoints.checkpoint import Checkpoint, check_checkpoints, load_into
+from retrac_plugin.data.examples import as_fields
 from retrac_plugin.draws import Draws
 from retrac_plugin.errors import InputError
-from retrac_plugin.examples import as_fields
 from retrac_plugin.frameworks.drawn import SIDES, DrawnExamples
-from retrac_plugin.frameworks.rows import as_rows
-from retrac_plugin.frameworks.sides import steps_of
-from retrac_plugin.losses import ElementLoss, Loss
-from retrac_plugin.outputs import with_output
-from retrac_plugin.wrapping import wrap
+from retrac_plugin.frameworks.drawn_rows import as_rows
+from retrac_plugin.frameworks.side_loaders import steps_of
+from retrac_plugin.model.diffusion import DiffusionModel, check_deterministic
+from retrac_plugin.model.losses import ElementLoss, Loss
+from retrac_plugin.model.outputs import with_output
+from retrac_plugin.model.wrapping import wrap
 
 Weights = Checkpoint | Mapping[str, Tensor] | str | Path
 OutputFunction = Callable[[Mapping[str, Tensor], Sequence[Tensor]], Tensor]

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from retrac_plugin.diffusion import DiffusionModel, NoisyBatch
-from retrac_plugin.frameworks.sides import Items
+from retrac_plugin.frameworks.side_loaders import Items
+from retrac_plugin.model.diffusion import DiffusionModel, NoisyBatch
 from retrac_plugin.randomness import content_key, normal
 
 SEED = 0x46495348

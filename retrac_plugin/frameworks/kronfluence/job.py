@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from retrac_plugin.attributors import DiffusionTracIn
-from retrac_plugin.checkpoints import load_into
-from retrac_plugin.diffusion import DiffusionModel, check_deterministic
-from retrac_plugin.examples import Examples
-from retrac_plugin.frameworks.sides import Side, shows_progress, sides_of
+from retrac_plugin.attribution.attributors import DiffusionTracIn
+from retrac_plugin.checkpoints.checkpoint import load_into
+from retrac_plugin.data.examples import Examples
+from retrac_plugin.frameworks.side_loaders import Side, shows_progress, sides_of
+from retrac_plugin.model.diffusion import DiffusionModel, check_deterministic
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,12 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
+from retrac_plugin.data.examples import Examples
 from retrac_plugin.errors import InputError
-from retrac_plugin.examples import Examples
 from retrac_plugin.frameworks.kronfluence.analysis import influence
 from retrac_plugin.frameworks.kronfluence.job import make_job
 from retrac_plugin.frameworks.registered import RegisteredMethod, surroundings
-from retrac_plugin.losses import squared_error
+from retrac_plugin.model.losses import squared_error
 
 STRATEGIES = {"kronfluence-ekfac": "ekfac", "kronfluence-kfac": "kfac"}
 """What kronfluence calls its methods, by registered name."""

@@ -8,10 +8,10 @@ from dataclasses import replace
 from kronfluence.task import Task
 from torch import Tensor, nn
 
-from retrac_plugin.diffusion import DiffusionModel
 from retrac_plugin.errors import GradientError
+from retrac_plugin.frameworks.drawn_rows import as_rows
 from retrac_plugin.frameworks.kronfluence.fisher import sampled
-from retrac_plugin.frameworks.rows import as_rows
+from retrac_plugin.model.diffusion import DiffusionModel
 
 
 class DrawsTask(Task):  # type: ignore[misc]  # kronfluence's types are not read

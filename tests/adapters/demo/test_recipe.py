@@ -5,7 +5,7 @@ import torch
 from diffusers import UNet2DModel
 
 from retrac_adapters.demo.recipe import RECIPES
-from retrac_adapters.retrained.recipe import network
+from retrac_adapters.tasks.retrained.recipe import network
 
 NETWORKS = {name: recipe.network for name, recipe in RECIPES.items()} | {"digits": network(1)}
 

@@ -1,0 +1,1 @@
+"""Denoisers and noise schedulers of diffusers as timestep-aware models."""

@@ -1,4 +1,0 @@
-"""What the engine costs, against a plain forward and backward pass and against other ways.
-
-Run as ``python -m retrac_adapters.engine_benchmark``.
-"""

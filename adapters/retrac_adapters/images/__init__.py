@@ -1,0 +1,1 @@
+"""Images and captions as the training scripts of diffusers read them."""

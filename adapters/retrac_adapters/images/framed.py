@@ -1,0 +1,73 @@
+"""The images of a run whose denoiser works on pixels, framed as its script framed them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from retrac_adapters.images.captions import images_in
+from retrac_adapters.images.framing import Framing
+from retrac_adapters.scripts.arguments import Arguments
+from retrac_plugin.data.image_files import IMAGE_SUFFIXES, FileExamples, PlainFiles, read_examples
+from retrac_plugin.errors import InputError
+
+
+@dataclass(frozen=True)
+class FramedReader:
+    """Reads folders of images as ``train_unconditional.py`` does.
+
+    Attributes:
+        framing: How the script cropped them.
+        arguments: The script's.
+    """
+
+    framing: Framing
+    arguments: Arguments
+
+    def train(self, path: Path | None, cache: Path, device: torch.device) -> FileExamples:
+        """See ``ExampleReader.train``."""
+        return self._read(train_folder(self.arguments) if path is None else path)
+
+    def queries(
+        self, path: Path, prompt: str | None, cache: Path, device: torch.device
+    ) -> FileExamples:
+        """See ``ExampleReader.queries``."""
+        if prompt is not None:
+            return PlainFiles().queries(path, prompt, cache, device)
+        return self._read(path)
+
+    def _read(self, path: Path) -> FileExamples:
+        if path.is_dir():
+            return FramedImages(images_in(path), path, self.framing)
+        if path.suffix.lower() in IMAGE_SUFFIXES:
+            return FramedImages([path], path.parent, self.framing)
+        return read_examples(path)
+
+
+class FramedImages(FileExamples):
+    """Square images of one size, ``[3, side, side]`` in [-1, 1]."""
+
+    def __init__(self, paths: Sequence[Path], root: Path, framing: Framing) -> None:
+        self.paths, self.framing = paths, framing
+        self.names = [path.relative_to(root).as_posix() for path in paths]
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return {"sample": self.framing.read(self.paths[index])}
+
+
+def train_folder(arguments: Arguments) -> Path:
+    """Return the folder that a script was told to train on.
+
+    Raises:
+        InputError: If it was told none, or it is not there.
+    """
+    names = ("train_data_dir", "instance_data_dir")
+    known = next((arguments.get(name) for name in names if arguments.get(name)), None)
+    if known is None or not Path(known).is_dir():
+        told = "no training folder" if known is None else f"{known!r}, which is no folder here"
+        raise InputError(f"the run's arguments name {told}: say where the training set is")
+    return Path(known)

@@ -1,0 +1,1 @@
+"""Latent models: images and captions as training encoded them."""

@@ -1,0 +1,165 @@
+"""The training set and the queries of a run of a latent model, from folders of images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from retrac_adapters.images.captions import Captioned, images_in, read_captioned
+from retrac_adapters.images.framed import train_folder
+from retrac_adapters.images.framing import Framing
+from retrac_adapters.latents.latents import Conditions, LatentExamples, Picture, TextEncoder
+from retrac_adapters.latents.vae import read_vae
+from retrac_adapters.scripts.arguments import Arguments
+from retrac_plugin.data.image_files import FileExamples, read_examples
+from retrac_plugin.errors import InputError
+from retrac_plugin.model.diffusion import LOSS_WEIGHT
+
+TENSOR_FILES = (".safetensors", ".npz", ".npy")
+CONDITION = "encoder_hidden_states"
+
+
+@dataclass(frozen=True)
+class LatentReader:
+    """Reads what a latent model was trained on, or is asked about.
+
+    Attributes:
+        home: The folder with ``vae/`` and, where the model is told captions, ``text_encoder/``.
+        framing: How training cropped its images.
+        arguments: The training script's.
+        text: Encodes captions in the place of the home's own text encoder.
+    """
+
+    home: Path
+    framing: Framing
+    arguments: Arguments
+    text: TextEncoder | None = None
+
+    def train(self, path: Path | None, cache: Path, device: torch.device) -> FileExamples:
+        """See ``ExampleReader.train``."""
+        folder = train_folder(self.arguments) if path is None else path
+        if folder.suffix in TENSOR_FILES:
+            return read_examples(folder)
+        prompt = self.arguments.get("instance_prompt")
+        if not self.has_text:
+            pictures = _pictures(folder, None)
+        elif prompt is None:
+            rows = read_captioned(folder, self.arguments.get("caption_column"))
+            pictures = [_captioned(row, folder) for row in self._selected(rows)]
+        else:
+            pictures = [*_pictures(folder, prompt), *self._class_pictures()]
+        return self._encoded(pictures, cache, device)
+
+    def queries(
+        self, path: Path, prompt: str | None, cache: Path, device: torch.device
+    ) -> FileExamples:
+        """See ``ExampleReader.queries``."""
+        if path.suffix in TENSOR_FILES:
+            return self._latents(read_examples(path), path, prompt, cache, device)
+        if not self.has_text or prompt is not None:
+            pictures = _pictures(path, prompt)
+        elif path.is_dir():
+            rows = read_captioned(path, self.arguments.get("caption_column"))
+            pictures = [_captioned(row, path) for row in rows]
+        else:
+            raise _no_prompt(path)
+        return self._encoded(pictures, cache, device)
+
+    @property
+    def has_text(self) -> bool:
+        """Whether the denoiser is told captions."""
+        return self.text is not None or (self.home / "text_encoder").is_dir()
+
+    def _selected(self, rows: list[Captioned]) -> list[Captioned]:
+        """Return what ``--max_train_samples`` left: the first of a permutation by ``--seed``."""
+        count, seed = self.arguments.get("max_train_samples"), self.arguments.get("seed")
+        if count is None:
+            return rows
+        if seed is None:
+            raise InputError(
+                "max_train_samples chose images at random, without a seed: which ones was not "
+                "recorded. Pass a folder of those, and arguments={'max_train_samples': None}"
+            )
+        order = np.random.default_rng(int(seed)).permutation(len(rows))
+        return [rows[i] for i in order[: int(count)]]
+
+    def _class_pictures(self) -> list[Picture]:
+        """Return DreamBooth's class images, each with the weight of its loss."""
+        folder, prompt = (self.arguments.get(name) for name in ("class_data_dir", "class_prompt"))
+        if not self.arguments.get("with_prior_preservation"):
+            return []
+        if folder is None or prompt is None or not Path(folder).is_dir():
+            raise InputError(
+                f"with_prior_preservation: the class images are in {folder!r}, which is no folder "
+                "here: pass arguments={'class_data_dir': ..., 'class_prompt': ...}"
+            )
+        weight = torch.tensor(float(self.arguments.get("prior_loss_weight", 1.0)))
+        return [
+            replace(picture, fields={LOSS_WEIGHT: weight})
+            for picture in _pictures(Path(folder), prompt)
+        ]
+
+    def _encoded(
+        self, pictures: Sequence[Picture], cache: Path, device: torch.device
+    ) -> LatentExamples:
+        images = read_vae(self.home / "vae")
+        images.vae.to(device)
+        if any(picture.fields for picture in pictures):
+            ones = {LOSS_WEIGHT: torch.tensor(1.0)}
+            pictures = [replace(p, fields=p.fields or ones) for p in pictures]
+        text = self._text(device) if self.has_text else None
+        return LatentExamples(pictures, self.framing, images, text, cache)
+
+    def _text(self, device: torch.device) -> TextEncoder:
+        if self.text is not None:
+            return self.text.to(device)
+        from retrac_adapters.latents.text_encoders import read_text_encoder
+
+        return read_text_encoder(self.home).to(device)
+
+    def _latents(
+        self,
+        examples: FileExamples,
+        path: Path,
+        prompt: str | None,
+        cache: Path,
+        device: torch.device,
+    ) -> FileExamples:
+        """Return latents from a file, told the prompt where they have no condition of their own."""
+        if not self.has_text or CONDITION in examples[0]:
+            return examples
+        if prompt is None:
+            raise _no_prompt(path)
+        return _Told(examples, Conditions([prompt], self._text(device), cache).of(prompt))
+
+
+class _Told(FileExamples):
+    """Examples with the same further fields each."""
+
+    def __init__(self, examples: FileExamples, fields: dict[str, Any]) -> None:
+        self.examples, self.fields, self.names = examples, fields, examples.names
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return {**self.examples[index], **self.fields}
+
+
+def _pictures(path: Path, caption: str | None) -> list[Picture]:
+    if path.is_file():
+        return [Picture(path, path.name, caption)]
+    return [Picture(p, p.relative_to(path).as_posix(), caption) for p in images_in(path)]
+
+
+def _captioned(row: Captioned, folder: Path) -> Picture:
+    return Picture(row.path, row.path.relative_to(folder).as_posix(), row.caption)
+
+
+def _no_prompt(path: Path) -> InputError:
+    return InputError(
+        f"what was {str(path)!r} generated from? The denoiser was trained with captions: pass a "
+        "prompt, or a folder with a metadata.jsonl of captions"
+    )

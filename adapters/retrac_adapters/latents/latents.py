@@ -1,0 +1,163 @@
+"""Examples of a latent model: an image as its latent, a caption as what the denoiser is told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from retrac_adapters.images.framing import Framing
+from retrac_adapters.latents.vae import MEAN, STD, ImageEncoder
+from retrac_plugin.data.encoded import EncodedRows, digest
+from retrac_plugin.data.image_files import FileExamples
+from retrac_plugin.randomness import content_key, normal
+
+AT_ONCE = 4
+"""Images in one pass of the autoencoder, whose activations are large."""
+
+
+class TextEncoder(Protocol):
+    """Whatever makes conditions of captions."""
+
+    @property
+    def fingerprint(self) -> str:
+        """A digest of all that decides what a caption becomes."""
+
+    def to(self, device: torch.device) -> TextEncoder:
+        """Compute there from now on."""
+
+    def encode(self, captions: Sequence[str]) -> dict[str, Tensor]:
+        """Return the denoiser's arguments ``[caption, ...]`` by name."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One image to be encoded.
+
+    Attributes:
+        path: Its file.
+        name: What to call it.
+        caption: What it is said to show, or None where the denoiser is told nothing.
+        fields: Further fields of its example, such as ``loss_weight``.
+    """
+
+    path: Path
+    name: str
+    caption: str | None = None
+    fields: Mapping[str, Any] | None = None
+
+
+class LatentExamples(FileExamples):
+    """Latents and conditions, encoded when first asked for and kept in files.
+
+    A latent is the mean of the autoencoder's posterior, unless ``seed`` says that it is drawn.
+
+    Args:
+        pictures: The images.
+        framing: How they are cropped.
+        images: Encodes them.
+        text: Encodes their captions; not needed where there are none.
+        cache: Folder for what was encoded.
+        seed: Draws each latent from the posterior, once, as a function of the seed and its mean.
+    """
+
+    def __init__(
+        self,
+        pictures: Sequence[Picture],
+        framing: Framing,
+        images: ImageEncoder,
+        text: TextEncoder | None,
+        cache: Path,
+        seed: int | None = None,
+    ) -> None:
+        self.pictures, self.framing, self.images, self.seed = pictures, framing, images, seed
+        self.names = [picture.name for picture in pictures]
+        inputs = [digest(repr(framing), picture.path.read_bytes()) for picture in pictures]
+        self.latents = EncodedRows(self._encode, images.fingerprint, inputs, cache)
+        captions = [picture.caption for picture in pictures if picture.caption is not None]
+        self.conditions = None if text is None else Conditions(captions, text, cache)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        picture, latent = self.pictures[index], self.latents[index]
+        told = {} if self.conditions is None else self.conditions.of(picture.caption)
+        return {"sample": self._latent(latent), **told, **(picture.fields or {})}
+
+    def prepare(self, progress: bool = True) -> None:
+        """Encode what is not on disk yet, with a progress bar."""
+        texts = [] if self.conditions is None else [self.conditions.rows]
+        todo = [("encoding images", self.latents), *(("encoding captions", rows) for rows in texts)]
+        for what, rows in todo:
+            disable = not (progress and rows.missing)
+            with tqdm(total=rows.missing, desc=what, disable=disable, leave=False) as bar:
+                rows.fill(bar.update)
+
+    @property
+    def missing(self) -> int:
+        """See ``FileExamples.missing``."""
+        return self.latents.missing
+
+    @property
+    def bytes_each(self) -> int:
+        """See ``FileExamples.bytes_each``."""
+        of_text = 0
+        if self.conditions is not None and len(self.conditions.rows):
+            of_text = _bytes(self.conditions.rows[0]) * len(self.conditions.rows)
+        return _bytes(self.latents[0]) + of_text // len(self)
+
+    @property
+    def remark(self) -> str:
+        """How far training's own latents, drawn at every visit, lie from those taken here."""
+        if self.seed is not None:
+            return f"latents are drawn from the autoencoder's posterior, once, by seed {self.seed}"
+        first = [self.latents[i] for i in range(min(len(self), _LOOKED_AT))]
+        spread = torch.stack([row[STD] for row in first]).square().mean().sqrt()
+        size = torch.stack([row[MEAN] for row in first]).std()
+        return (
+            "latents that are not replayed are the means of the autoencoder's posteriors, whose "
+            f"standard deviation is {float(spread / size):.2g} of the latents' own"
+        )
+
+    def _latent(self, row: Mapping[str, Tensor]) -> Tensor:
+        if self.seed is None:
+            return row[MEAN]
+        noise = normal([(self.seed, content_key(row[MEAN]))], row[MEAN].shape)[0]
+        return row[MEAN] + row[STD] * noise
+
+    def _encode(self, positions: Sequence[int]) -> dict[str, Tensor]:
+        parts = []
+        for start in range(0, len(positions), AT_ONCE):
+            chosen = [self.pictures[i] for i in positions[start : start + AT_ONCE]]
+            pixels = torch.stack([self.framing.read(picture.path) for picture in chosen])
+            parts.append(self.images.encode(pixels))
+        return {name: torch.cat([part[name].cpu() for part in parts]) for name in (MEAN, STD)}
+
+
+class Conditions:
+    """What captions become; equal captions are encoded once."""
+
+    def __init__(self, captions: Sequence[str], text: TextEncoder, cache: Path) -> None:
+        self.captions = list(dict.fromkeys(captions))
+        self.position = {caption: i for i, caption in enumerate(self.captions)}
+        inputs = [digest(caption) for caption in self.captions]
+        self.rows = EncodedRows(
+            lambda positions: text.encode([self.captions[i] for i in positions]),
+            text.fingerprint,
+            inputs,
+            cache,
+        )
+
+    def of(self, caption: str | None) -> dict[str, Tensor]:
+        """Return the conditions of a caption; none where there is no caption."""
+        return {} if caption is None else self.rows[self.position[caption]]
+
+
+def _bytes(row: Mapping[str, Tensor]) -> int:
+    return sum(value.nbytes for value in row.values())
+
+
+_LOOKED_AT = 32

@@ -1,0 +1,1 @@
+"""What a training script of diffusers was told, and what it leaves where."""

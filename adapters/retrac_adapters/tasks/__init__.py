@@ -1,0 +1,1 @@
+"""Benchmark tasks, with ground truth from retraining."""

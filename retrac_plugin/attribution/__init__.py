@@ -1,0 +1,1 @@
+"""Diffusion-TracIn and Diffusion-ReTrac: from gradients to scores."""

@@ -1,0 +1,95 @@
+"""Scores train block by train block, so that no matrix ``[query, train]`` is ever held.
+
+``attribute_together`` takes one checkpoint after the other: one set of weights and one matrix of
+query gradients in memory, and all scores. Here it is the other way round: the weights and the query
+gradients of *all* checkpoints, ``K (P + Q P)`` numbers for ``K`` checkpoints, ``P`` parameters and
+``Q`` queries, and the scores of one block of training samples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import reduce
+
+import torch
+from torch import Tensor
+
+from retrac_plugin.attribution.attributors import DiffusionAttributor
+from retrac_plugin.attribution.passes import CheckpointPass
+from retrac_plugin.attribution.planning import plan_for
+from retrac_plugin.attribution.scores import Top
+from retrac_plugin.data.examples import Examples, ExampleSource
+from retrac_plugin.errors import InputError
+from retrac_plugin.gradients.engine import Products
+
+
+def score_blocks(
+    attributor: DiffusionAttributor, train: Examples, queries: Examples, aggregate: bool = False
+) -> Iterator[Tensor]:
+    """Yield the scores ``[query, block]`` of some training samples at a time, in their order.
+
+    Args:
+        attributor: The method with its model, checkpoints and draws.
+        train: The training set.
+        queries: The images to explain.
+        aggregate: Yield the sum over all queries, ``[1, block]``.
+
+    Raises:
+        RetracError: If the data, a checkpoint or a gradient cannot be used.
+    """
+    train_source, query_source = ExampleSource(train, "train"), ExampleSource(queries, "queries")
+    rescale = attributor.method.rescale
+    num_queries, num_checkpoints = len(query_source), len(attributor.checkpoints)
+    plan = plan_for(attributor, train_source, num_queries, num_checkpoints, num_checkpoints)
+    if plan.queries_at_once < num_queries and not aggregate:
+        raise InputError(
+            f"max_memory: the gradients of {num_queries} queries at {num_checkpoints} checkpoints "
+            f"are needed together here, and only {plan.queries_at_once} fit. Give query_store=, a "
+            "folder for them, ask for fewer queries at a time, or give more memory"
+        )
+    streams: list[Iterator[Products]] = []
+    with attributor.bar(len(train_source) + num_queries) as bar:
+        for at in attributor.passes(bar, plan.batch_size):
+            vectors = _query_vectors(attributor, at, query_source, plan.queries_at_once, aggregate)
+            streams.append(at.train_blocks(train_source, attributor.train_draws, vectors))
+        for parts in zip(*streams, strict=True):
+            scores = attributor.zeros(*parts[0].dots.T.shape)
+            for checkpoint, part in zip(attributor.checkpoints, parts, strict=True):
+                scores += checkpoint.step_size * part.dots.T * rescale(part.norms)
+            yield scores
+
+
+def _query_vectors(
+    attributor: DiffusionAttributor,
+    at: CheckpointPass,
+    source: ExampleSource,
+    at_once: int,
+    aggregate: bool,
+) -> Tensor:
+    """Return the queries' gradients ``[query, width]``, or their sum ``[1, width]``."""
+    draws, rescalings = attributor.query_draws, [attributor.method.rescale]
+    blocks = at.query_blocks(source, draws, rescalings, at_once, attributor.zeros_for(at))
+    if not aggregate:
+        return next(blocks)[0]
+    return reduce(torch.add, (block[0].sum(0, keepdim=True) for block in blocks))
+
+
+def running_top(blocks: Iterable[Tensor], k: int, largest: bool = True) -> Top:
+    """Return the ``k`` extreme columns of each row of blocks side by side, the most extreme first.
+
+    Args:
+        blocks: ``[row, block]`` each, read one at a time.
+        k: How many; all columns where there are fewer.
+        largest: Whether the highest are wanted, or the lowest.
+    """
+    top, start = None, 0
+    for block in blocks:
+        places = torch.arange(start, start + block.shape[1], device=block.device).expand_as(block)
+        start += block.shape[1]
+        values = block if top is None else torch.cat([top.values, block], dim=1)
+        indices = places if top is None else torch.cat([top.indices, places], dim=1)
+        kept = values.topk(min(k, values.shape[1]), dim=1, largest=largest)
+        top = Top(indices.gather(1, kept.indices), kept.values)
+    if top is None:
+        raise ValueError("no block: expected at least one")
+    return top

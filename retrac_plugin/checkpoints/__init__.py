@@ -1,0 +1,1 @@
+"""Checkpoints, their weight files, and what scales their gradients."""

@@ -1,0 +1,130 @@
+"""Checkpoints: parameters saved in training and the step size they stand for, read safely."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from retrac_plugin.checkpoints.preconditioners import Preconditioner
+from retrac_plugin.checkpoints.weight_files import read_weights
+from retrac_plugin.errors import CheckpointError, InputError
+
+_NAMED = 3
+"""How many tensors an error names."""
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """Parameters saved in training, and the step size of the training they represent.
+
+    Attributes:
+        parameters: The network's state dict, or where it lies: a ``.safetensors`` file, a ``.pt``
+            or ``.bin`` file that holds tensors only, or a folder written by ``save_pretrained``.
+        step_size: Learning rate times the number of visits per sample the checkpoint stands for.
+        step: Training steps done when it was saved; None where unknown.
+        read: How to read it where it lies; for files that hold more than a state dict, or one by
+            other names than the network's.
+        preconditioner: How the optimiser scaled its steps by parameter, see ``preconditioners``;
+            None for plain gradient steps.
+        query_parameters: Other weights, likewise, at which to take the queries' gradients, such as
+            the moving average that pictures are made with; None for the same.
+    """
+
+    parameters: Mapping[str, Tensor] | str | Path = field(repr=False)
+    step_size: float = 1.0
+    step: int | None = None
+    read: Callable[[Path], dict[str, Tensor]] = field(default=read_weights, repr=False)
+    preconditioner: Preconditioner | None = field(default=None, repr=False)
+    query_parameters: Mapping[str, Tensor] | str | Path | None = field(default=None, repr=False)
+
+    def on_query_side(self) -> Checkpoint:
+        """Return the checkpoint at which the queries' gradients are taken; itself by default."""
+        if self.query_parameters is None:
+            return self
+        return replace(self, parameters=self.query_parameters, query_parameters=None)
+
+    def load(self) -> dict[str, Tensor]:
+        """Return the state dict.
+
+        Raises:
+            CheckpointError: If it is missing, damaged, or a pickle that would run code.
+        """
+        if isinstance(self.parameters, Mapping):
+            return dict(self.parameters)
+        return self.read(Path(self.parameters))
+
+    @property
+    def name(self) -> str:
+        """What to call the checkpoint in a message."""
+        if isinstance(self.parameters, Mapping):
+            return "checkpoint" if self.step is None else f"checkpoint of step {self.step}"
+        return f"checkpoint {str(self.parameters)!r}"
+
+
+def check_checkpoints(checkpoints: Sequence[Checkpoint]) -> list[Checkpoint]:
+    """Return the checkpoints as a list.
+
+    Raises:
+        InputError: If there is none, one is not a ``Checkpoint``, or a step size is not finite.
+    """
+    series = list(checkpoints)
+    if not series:
+        raise InputError("no checkpoint: expected at least one retrac_plugin.Checkpoint")
+    for position, checkpoint in enumerate(series):
+        if not isinstance(checkpoint, Checkpoint):
+            raise InputError(
+                f"checkpoint {position}: expected a retrac_plugin.Checkpoint, got a "
+                f"{type(checkpoint).__name__}. Write Checkpoint(parameters=..., step_size=...)"
+            )
+        if not torch.isfinite(torch.tensor(checkpoint.step_size)):
+            raise InputError(f"checkpoint {position}: step_size is {checkpoint.step_size}")
+    return series
+
+
+def load_into(
+    network: nn.Module, checkpoint: Checkpoint, device: torch.device
+) -> dict[str, Tensor]:
+    """Return all of the network's tensors by name, on ``device``, with the checkpoint's values.
+
+    The network itself is left as it is. Frozen parameters that the checkpoint does not hold, and
+    non-persistent buffers, come from the network; so do all buffers where it holds no frozen
+    parameter at all, as in an adapter-only checkpoint.
+
+    Raises:
+        CheckpointError: If a tensor is missing, extra or misshapen.
+    """
+    state = checkpoint.load()
+    own = dict(network.named_parameters()) | dict(network.named_buffers())
+    saved = network.state_dict()
+    optional = {name for name, p in network.named_parameters() if not p.requires_grad}
+    if optional and not optional & state.keys():
+        optional |= dict(network.named_buffers()).keys()
+    missing = [n for n in saved if n in own and n not in state and n not in optional]
+    extra = [n for n in state if n not in saved]
+    shapes = [n for n in state if n in own and state[n].shape != own[n].shape]
+    if missing or extra or shapes:
+        raise CheckpointError(
+            f"{checkpoint.name} does not fit {type(network).__name__}: "
+            + _misfit(
+                missing,
+                extra,
+                [f"{n} {list(state[n].shape)} for {list(own[n].shape)}" for n in shapes],
+            )
+        )
+    return {
+        name: state.get(name, value).detach().to(device=device, dtype=value.dtype)
+        for name, value in own.items()
+    }
+
+
+def _misfit(missing: list[str], extra: list[str], shapes: list[str]) -> str:
+    kinds = (("missing", missing), ("not in the network", extra), ("of another shape", shapes))
+    return "; ".join(
+        f"{len(names)} {kind} ({', '.join(names[:_NAMED])}{', ...' * (len(names) > _NAMED)})"
+        for kind, names in kinds
+        if names
+    )

@@ -1,0 +1,1 @@
+"""What a data set holds: examples, image files, encoded images and captions."""

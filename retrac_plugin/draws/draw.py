@@ -1,0 +1,81 @@
+"""What a draw is: timesteps and noise of a few samples, and the rule that gives them."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from retrac_plugin.errors import InputError
+from retrac_plugin.model.distributions import TimestepDistribution, uniform
+
+
+class Draw(NamedTuple):
+    """Timesteps and noise for a few samples."""
+
+    timesteps: Tensor
+    """``[sample, T]``, int64."""
+    noise: Tensor
+    """``[sample, T, S, *sample shape]``."""
+    samples: Tensor | None = None
+    """``[sample, T, *sample shape]``: the samples as they were at these draws, flipped or drawn by
+    an autoencoder, where that was recorded; None for those of the dataset."""
+
+
+class Request(NamedTuple):
+    """The samples that timesteps and noise are wanted for."""
+
+    ids: list[int]
+    keys: list[int]
+    shape: torch.Size
+    """Shape of one sample."""
+    side: str
+    """``"train"`` or ``"query"``."""
+    dataset_size: int
+    checkpoint: int
+    """Position of the checkpoint in its series."""
+    step: int
+    """Training step of the checkpoint; its position where none is known."""
+    num_timesteps: int
+    timestep_distribution: TimestepDistribution = uniform
+    """From which distribution training draws its timesteps."""
+    noise_offset: float = 0.0
+    """Standard deviation of what training adds to a whole channel of the noise."""
+
+
+class Draws(Protocol):
+    """A rule that assigns timesteps and noise to samples."""
+
+    def per_sample(self) -> tuple[int, int]:
+        """Return ``(T, S)``."""
+
+    def draw(self, request: Request) -> Draw:
+        """Return the timesteps and the noise for the samples of ``request``."""
+
+
+def draw_within(draws: Draws, request: Request) -> Draw:
+    """Return what ``draws`` draws for ``request``, its timesteps checked against the schedule.
+
+    Raises:
+        InputError: If a timestep lies outside the schedule.
+    """
+    draw = draws.draw(request)
+    low, high = int(draw.timesteps.min()), int(draw.timesteps.max())
+    if low < 0 or high >= request.num_timesteps:
+        raise InputError(
+            f"timestep {low if low < 0 else high} of the {request.side} side is outside the "
+            f"schedule: expected 0 to {request.num_timesteps - 1}"
+        )
+    return draw
+
+
+def check_positive(owner: object, **values: int) -> None:
+    """Refuse counts below 1, in the words of the rule they belong to.
+
+    Raises:
+        InputError: If a value is less than 1.
+    """
+    for name, value in values.items():
+        if value < 1:
+            raise InputError(f"{type(owner).__name__}: {name} must be at least 1, got {value}")

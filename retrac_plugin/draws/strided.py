@@ -1,0 +1,44 @@
+"""Evenly spaced timesteps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from retrac_plugin.draws.draw import Draw, Request, check_positive
+from retrac_plugin.draws.noise import noise_of
+from retrac_plugin.errors import InputError
+
+
+@dataclass(frozen=True)
+class Strided:
+    """Timesteps evenly spaced over the schedule: the middles of ``count`` equal stretches.
+
+    Attributes:
+        count: How many timesteps.
+        noise_draws: How many noise draws at each.
+        seed: Noise is a function of (seed, side, sample, checkpoint step, timestep, draw).
+    """
+
+    count: int = 10
+    noise_draws: int = 1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_positive(self, count=self.count, noise_draws=self.noise_draws)
+
+    def per_sample(self) -> tuple[int, int]:
+        """See ``Draws.per_sample``."""
+        return self.count, self.noise_draws
+
+    def draw(self, request: Request) -> Draw:
+        """See ``Draws.draw``."""
+        if self.count > request.num_timesteps:
+            raise InputError(
+                f"Strided({self.count}) asks for more timesteps than the schedule has "
+                f"({request.num_timesteps})"
+            )
+        middles = (2 * torch.arange(self.count) + 1) * request.num_timesteps // (2 * self.count)
+        timesteps = middles.expand(len(request.ids), -1)
+        return Draw(timesteps, noise_of(request, timesteps, self.noise_draws, self.seed))

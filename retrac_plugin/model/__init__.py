@@ -1,0 +1,1 @@
+"""The timestep-aware model: a denoiser, its noise schedule, its loss."""

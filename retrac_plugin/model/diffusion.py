@@ -1,0 +1,213 @@
+"""The timestep-aware model: a denoiser, the noise schedule it was trained with, and its loss.
+
+Formulas: ``x_t = a_t x + s_t eps``; the loss of one sample is the mean over all its elements of
+``(prediction - target)^2`` (or another loss of each element), times an optional weight ``w(t)``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from retrac_plugin.errors import InputError
+from retrac_plugin.model.distributions import TimestepDistribution, uniform
+from retrac_plugin.model.losses import LOSSES, ElementLoss, Loss, squared_error
+from retrac_plugin.model.preconditioning import Conditions, Preconditioned, Predict, precondition
+from retrac_plugin.model.schedules import NoiseSchedule
+from retrac_plugin.model.weightings import TimestepWeight, Weighting
+
+Target = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
+
+TARGETS: dict[str, Target] = {
+    "epsilon": lambda x, eps, a, s: eps,
+    "sample": lambda x, eps, a, s: x,
+    "v_prediction": lambda x, eps, a, s: a * eps - s * x,
+    "flow": lambda x, eps, a, s: eps - x,
+}
+"""What the prediction should be, by prediction type, from ``(x, eps, a_t, s_t)``."""
+
+LOSS_WEIGHT = "loss_weight"
+"""The field of an example that weighs its own loss and is no condition, such as the
+``--prior_loss_weight`` of DreamBooth's class images."""
+
+
+class NoisyBatch(NamedTuple):
+    """What a denoiser is trained on: everything that does not depend on its parameters."""
+
+    noisy: Tensor
+    timesteps: Tensor
+    target: Tensor
+    weight: Tensor
+    conditions: dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class DiffusionModel:
+    """A denoiser with its noise schedule and loss; made by ``retrac_plugin.wrap``.
+
+    Attributes:
+        network: The denoiser; never modified.
+        predict: How to call it.
+        schedule: The training process.
+        element_loss: The loss of each element.
+        weight: Weight of the loss at each timestep, or None.
+        choices: Which trainable parameters are attributed, see ``attributing``.
+        timestep_distribution: From which distribution training draws timesteps.
+        noise_offset: Standard deviation of what training adds to a whole channel of the noise.
+    """
+
+    network: nn.Module
+    predict: Predict
+    schedule: NoiseSchedule
+    element_loss: ElementLoss = squared_error
+    weight: TimestepWeight | None = None
+    choices: tuple[str | type[nn.Module], ...] = ("*",)
+    timestep_distribution: TimestepDistribution = uniform
+    noise_offset: float = 0.0
+
+    @classmethod
+    def build(
+        cls,
+        network: nn.Module,
+        predict: Predict,
+        schedule: NoiseSchedule,
+        loss: Loss = "mse",
+        weight: TimestepWeight | Weighting | None = None,
+        **objective: Any,
+    ) -> DiffusionModel:
+        """Check what belongs together and return the model.
+
+        Args:
+            network: The denoiser.
+            predict: How to call it.
+            schedule: The training process.
+            loss: A key of ``LOSSES``, or a function.
+            weight: Weight of the loss at each timestep; a ``Weighting`` is bound to the schedule.
+            **objective: ``timestep_distribution`` and ``noise_offset``, as in the attributes.
+
+        Raises:
+            InputError: If the loss or the prediction type is unknown.
+        """
+        if schedule.prediction_type not in TARGETS:
+            raise InputError(
+                f"unknown prediction type {schedule.prediction_type!r}: "
+                f"expected one of {', '.join(TARGETS)}"
+            )
+        if not callable(loss) and loss not in LOSSES:
+            raise InputError(
+                f"unknown loss {loss!r}: expected one of {', '.join(LOSSES)}, "
+                "or a function (prediction, target) -> elementwise loss"
+            )
+        element_loss = loss if callable(loss) else LOSSES[loss]
+        if isinstance(weight, Weighting):
+            weight = weight.on(schedule)
+        if isinstance(schedule, Preconditioned):
+            predict = precondition(predict, schedule)
+        return cls(network, predict, schedule, element_loss, weight, **objective)
+
+    @property
+    def drawing(self) -> tuple[int, TimestepDistribution, float]:
+        """Number of timesteps, their distribution, noise offset: what ``draws.Request`` asks by."""
+        return self.schedule.num_timesteps, self.timestep_distribution, self.noise_offset
+
+    def attributing(self, *choices: str | type[nn.Module]) -> DiffusionModel:
+        """Return the same model with only some of its trainable parameters attributed.
+
+        Args:
+            *choices: Glob patterns over their names, such as ``"*attn*"``, and types of the modules
+                that hold them, such as ``torch.nn.Linear``; what any of them chooses counts.
+        """
+        return replace(self, choices=choices)
+
+    def attributed_names(self) -> list[str]:
+        """Return the names of the attributed parameters, in the network's order.
+
+        Raises:
+            InputError: If none is left.
+        """
+        trainable = [n for n, p in self.network.named_parameters() if p.requires_grad]
+        patterns = [choice for choice in self.choices if isinstance(choice, str)]
+        types = tuple(choice for choice in self.choices if not isinstance(choice, str))
+        names = [
+            name
+            for name in trainable
+            if any(fnmatchcase(name, pattern) for pattern in patterns)
+            or isinstance(self.network.get_submodule(name.rpartition(".")[0]), types)
+        ]
+        if not names:
+            chosen = ", ".join([*patterns, *(kind.__name__ for kind in types)])
+            raise InputError(
+                f"no parameter to attribute: of {len(trainable)} trainable parameters none matches "
+                f"{chosen}. Set requires_grad, or choose other patterns or types of modules"
+            )
+        return names
+
+    def diffuse(
+        self, samples: Tensor, timesteps: Tensor, noise: Tensor, conditions: Conditions
+    ) -> NoisyBatch:
+        """Return the noisy samples ``a_t x + s_t eps`` and what the denoiser should make of them.
+
+        Args:
+            samples: Clean samples ``[sample, ...]``.
+            timesteps: ``[sample]``, int64.
+            noise: Shaped as ``samples``.
+            conditions: Tensors ``[sample, ...]`` by keyword; ``loss_weight``, if among them, weighs
+                each sample's loss and is not passed to the denoiser.
+        """
+        conditions = dict(conditions)
+        own = conditions.pop(LOSS_WEIGHT, 1)
+        shape = (-1,) + (1,) * (samples.dim() - 1)
+        a, s = (c.view(shape) for c in self.schedule.coefficients(timesteps, samples.dtype))
+        target = TARGETS[self.schedule.prediction_type](samples, noise, a, s)
+        weight = torch.ones_like(timesteps) if self.weight is None else self.weight(timesteps)
+        weight = own * weight.to(samples.dtype)
+        return NoisyBatch(a * samples + s * noise, timesteps, target, weight, conditions)
+
+    def losses(
+        self, fixed: Mapping[str, Tensor], parameters: Mapping[str, Tensor], batch: NoisyBatch
+    ) -> Tensor:
+        """Return the loss of each sample, ``[sample]``.
+
+        Args:
+            fixed: The network's tensors that are not attributed, by name.
+            parameters: The attributed parameters, by name.
+            batch: What ``diffuse`` returned.
+
+        Raises:
+            InputError: If the prediction is not shaped as its target.
+        """
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            return functional_call(self.network, {**fixed, **parameters}, args, kwargs)
+
+        prediction = self.predict(call, batch.noisy, batch.timesteps, batch.conditions)
+        if prediction.shape != batch.target.shape:
+            raise InputError(
+                f"the network predicts {tuple(prediction.shape)}, expected "
+                f"{tuple(batch.target.shape)} for prediction type {self.schedule.prediction_type!r}"
+            )
+        error = self.element_loss(prediction, batch.target)
+        return error.flatten(1).mean(1) * batch.weight
+
+
+def check_deterministic(network: nn.Module) -> None:
+    """Refuse a network whose output for one sample depends on chance or on the rest of its batch.
+
+    Raises:
+        InputError: If dropout is active, or a batch normalisation uses the batch's own statistics.
+    """
+    for name, module in network.named_modules():
+        dropout = isinstance(module, nn.modules.dropout._DropoutNd) and module.p > 0
+        dropout |= getattr(module, "dropout_prob", 0) > 0  # a DiT's labels, at random, are dropped
+        batch_norm = isinstance(module, nn.modules.batchnorm._BatchNorm)
+        if module.training and (dropout or batch_norm):
+            raise InputError(
+                f"{type(module).__name__} {name!r} is in training mode, so the loss of a sample is "
+                "not a function of that sample. Call network.eval() first"
+            )

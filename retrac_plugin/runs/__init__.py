@@ -1,0 +1,1 @@
+"""A training run on disk: what it holds, and what it does not say."""

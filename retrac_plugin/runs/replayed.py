@@ -1,0 +1,44 @@
+"""What a trace lets be replayed, and what stands for the rest."""
+
+from __future__ import annotations
+
+from retrac_plugin.runs.findings import FOUND, NOT_RECORDED, Finding
+from retrac_plugin.trace.trace import Trace
+
+
+def describe_trace(trace: Trace | None) -> list[Finding]:
+    """Return what a trace, or its absence, means."""
+    if trace is None:
+        text = "drawn anew as training would, so scores depend on the draw"
+        return [Finding(NOT_RECORDED, "timesteps and noise", f"{text}: record the next training")]
+    visits = f"{len(trace.ids)} visits of {trace.num_samples} samples"
+    missing = [*_new_noise(trace), *_other_samples(trace)]
+    replayed = "timesteps replayed" if trace.noise_is_new else "timesteps and noise replayed"
+    how = replayed if missing else "replayed exactly"
+    return [Finding(FOUND, "trace", f"{visits}, {how}"), *missing]
+
+
+def _new_noise(trace: Trace) -> list[Finding]:
+    if not trace.noise_is_new:
+        return []
+    text = "drawn anew: the timesteps alone were kept. `retrac record --keep noise` keeps it"
+    return [Finding(NOT_RECORDED, "noise", text)]
+
+
+def _other_samples(trace: Trace) -> list[Finding]:
+    """Return whether the dataset's samples stand for others that training saw."""
+    if trace.keeps_samples:
+        return []
+    if trace.samples_change:
+        text = (
+            "they differed from visit to visit, augmented or drawn by an autoencoder, and the "
+            "dataset's stand for them. `retrac record --keep samples` keeps them"
+        )
+    elif trace.num_seen_once:
+        text = (
+            f"{trace.num_seen_once} of {trace.num_samples} were seen once, so whether they differ "
+            "from visit to visit is not known; the dataset's are taken"
+        )
+    else:
+        return []
+    return [Finding(NOT_RECORDED, "samples", text)]

@@ -1,0 +1,133 @@
+"""A training run: the model, its checkpoints and, where it was recorded, its trace."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from retrac_plugin.checkpoints.checkpoint import Checkpoint
+from retrac_plugin.data.image_files import ExampleReader, FileExamples, PlainFiles
+from retrac_plugin.draws import Draws, Recorded, Uniform
+from retrac_plugin.draws.redrawing import with_other_draws
+from retrac_plugin.model.diffusion import DiffusionModel
+from retrac_plugin.runs.findings import (
+    CONTRADICTION,
+    NOT_MODELLED,
+    NOT_RECORDED,
+    Finding,
+    of_kind,
+)
+from retrac_plugin.trace.trace import Trace
+
+CACHE = "retrac-cache"
+"""Folder for what is encoded once."""
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """What ``retrac_plugin.read_run`` found.
+
+    Attributes:
+        model: The diffusion model.
+        checkpoints: Oldest first.
+        trace: What training recorded, or None.
+        findings: What is known and what is not, and what that means for the scores.
+        recorded: Draws that training kept in another way than a trace, or None.
+        reader: How its images become examples.
+    """
+
+    model: DiffusionModel
+    checkpoints: Sequence[Checkpoint]
+    trace: Trace | None = None
+    findings: Sequence[Finding] = ()
+    recorded: Draws | None = None
+    reader: ExampleReader = field(default_factory=PlainFiles)
+
+    @property
+    def train_draws(self) -> Draws:
+        """The draws of training: recorded where they were, else drawn as in training."""
+        if self.recorded is not None:
+            return self.recorded
+        return Uniform(1) if self.trace is None else Recorded(self.trace)
+
+    def train_examples(
+        self,
+        path: str | Path | None = None,
+        *,
+        cache: str | Path = CACHE,
+        device: str | torch.device | None = None,
+    ) -> FileExamples:
+        """Read the training set: of a latent model, latents with what captions became.
+
+        Args:
+            path: A folder of images, with captions where the model is told some, or a file of
+                tensors; default: the folder that the script's arguments name.
+            cache: Folder for what is encoded, once; examples are encoded when they are asked for,
+                or all of them by ``prepare()``.
+            device: Where to encode; default: where the network is.
+
+        Raises:
+            InputError: If the images, or their captions, cannot be found or read.
+            TraceError: If they are other files than those whose names were recorded.
+        """
+        folder = None if path is None else Path(path)
+        examples = self.reader.train(folder, Path(cache), self._device(device))
+        if self.trace is not None:
+            self.trace.check_names(examples.names)
+        return examples
+
+    def query_examples(
+        self,
+        path: str | Path,
+        prompt: str | None = None,
+        *,
+        cache: str | Path = CACHE,
+        device: str | torch.device | None = None,
+    ) -> FileExamples:
+        """Read pictures to explain.
+
+        Args:
+            path: An image, a folder of images, or a file of tensors: images, or latents.
+            prompt: What all of them were generated from; a folder may have captions instead.
+            cache: As of ``train_examples``.
+            device: Likewise.
+
+        Raises:
+            InputError: If they cannot be read, or the model is told captions and there are none.
+        """
+        return self.reader.queries(Path(path), prompt, Path(cache), self._device(device))
+
+    def _device(self, device: str | torch.device | None) -> torch.device:
+        own = next(self.model.network.parameters()).device
+        return own if device is None else torch.device(device)
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether timesteps or noise of training are drawn anew, since they were not recorded."""
+        draws = self.train_draws
+        return with_other_draws(draws, 1) is not draws
+
+    @property
+    def description(self) -> str:
+        """What was found, and what was not recorded, in a few lines."""
+        schedule = self.model.schedule
+        steps = ", ".join(str(checkpoint.step) for checkpoint in self.checkpoints)
+        recorded = "recorded, and replayed"
+        if isinstance(self.train_draws, Uniform):
+            recorded = "not recorded, so drawn anew as training would"
+        elif self.trace is not None and self.trace.noise_is_new:
+            recorded = "the timesteps recorded and replayed, the noise drawn anew"
+        told = of_kind(self.findings, NOT_RECORDED, NOT_MODELLED, CONTRADICTION)
+        return "\n".join(
+            [
+                f"{type(self.model.network).__name__}, {len(self.model.attributed_names())} "
+                f"attributed tensors, {schedule.num_timesteps} timesteps, prediction type "
+                f"{schedule.prediction_type}",
+                f"{len(self.checkpoints)} checkpoints: steps {steps}",
+                f"training timesteps and noise: {recorded}",
+                *map(str, told),
+            ]
+        )

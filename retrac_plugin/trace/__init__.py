@@ -1,0 +1,1 @@
+"""What training did, as files: which sample, at which timestep, with which noise."""
