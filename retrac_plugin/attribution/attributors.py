@@ -9,18 +9,14 @@ Estimation", TMLR 2024.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from retrac_plugin.attribution.budget import Needs, Plan, as_bytes
-from retrac_plugin.attribution.matrix_files import mapped_zeros
-from retrac_plugin.attribution.passes import CheckpointPass
-from retrac_plugin.attribution.planning import needs_of
+from retrac_plugin.attribution.job import Job
 from retrac_plugin.attribution.query_side import query_blocks
 from retrac_plugin.attribution.rescaling import DIFFUSION_RETRAC, DIFFUSION_TRACIN, Method
 from retrac_plugin.attribution.scores import Scores
@@ -28,7 +24,7 @@ from retrac_plugin.attribution.setting import Progress, Setting
 from retrac_plugin.attribution.train_side import own_products, train_products
 from retrac_plugin.checkpoints.checkpoint import Checkpoint
 from retrac_plugin.data.examples import Examples, ExampleSource
-from retrac_plugin.draws import Draws, Recorded, Strided, Uniform
+from retrac_plugin.draws import Draws
 from retrac_plugin.errors import InputError
 from retrac_plugin.gradients.engine import EngineFactory
 from retrac_plugin.gradients.streamed import StreamedEngine
@@ -52,8 +48,7 @@ class DiffusionAttributor:
             there in a temporary file, and one pass over the training set is enough. CPU only.
         device: Where to compute; default: where the network is. The network is not moved.
         engine: What computes gradients.
-        progress: Show a progress bar; default: on a terminal. Or what makes one for so many
-            samples: a context manager with ``update(samples)``.
+        progress: Show a progress bar; default: on a terminal; or what makes one, see ``Setting``.
 
     Raises:
         InputError: If an argument is not what it should be.
@@ -75,21 +70,13 @@ class DiffusionAttributor:
         engine: EngineFactory = StreamedEngine,
         progress: Progress = None,
     ) -> None:
-        self.setting = Setting.build(model, checkpoints, batch_size, device, engine, progress)
-        self.train_draws: Draws = Uniform(1) if train_draws is None else train_draws
-        self.query_draws: Draws = Strided(10, noise_draws=4) if query_draws is None else query_draws
-        if isinstance(train_draws, Recorded) and None in [c.step for c in self.checkpoints]:
-            raise InputError(
-                "train_draws: recorded draws are found by a checkpoint's training step, and one of "
-                "these has none. Write Checkpoint(parameters, step_size, step)"
-            )
-        self.max_memory = None if max_memory is None else as_bytes(max_memory)
-        if query_store is not None and self.device.type != "cpu":
-            raise InputError(
-                f"query_store: files are mapped into the CPU's memory, and this runs on "
-                f"{self.device}. Give max_memory instead: queries are then taken in blocks"
-            )
-        self.query_store = query_store
+        setting = Setting.build(model, checkpoints, batch_size, device, engine, progress)
+        self.job = Job.build(setting, train_draws, query_draws, max_memory, query_store)
+
+    @property
+    def setting(self) -> Setting:
+        """The model and its checkpoints, and how gradients are taken."""
+        return self.job.setting
 
     @property
     def model(self) -> DiffusionModel:
@@ -100,6 +87,16 @@ class DiffusionAttributor:
     def checkpoints(self) -> Sequence[Checkpoint]:
         """Its checkpoints."""
         return self.setting.checkpoints
+
+    @property
+    def train_draws(self) -> Draws:
+        """Timesteps and noise of the training samples."""
+        return self.job.train_draws
+
+    @property
+    def query_draws(self) -> Draws:
+        """Those of the queries."""
+        return self.job.query_draws
 
     @property
     def device(self) -> torch.device:
@@ -145,41 +142,6 @@ class DiffusionAttributor:
     def bar(self, samples: int) -> Any:
         """Return the progress bar, a context manager, for ``samples`` at every checkpoint."""
         return self.setting.bar(samples * len(self.checkpoints), self.method.name)
-
-    def plan(self, train: ExampleSource, queries: int, matrices: int, weights: int = 1) -> Plan:
-        """Return how to cut a job to what ``max_memory`` allows; without it, nothing is cut.
-
-        Args:
-            train: The training set.
-            queries: How many there are.
-            matrices: Gradients to be held for each query.
-            weights: Checkpoints to be held together.
-
-        Raises:
-            InputError: If not even one query fits.
-        """
-        if self.max_memory is None:
-            return Plan(self.setting.batch_size, queries)
-        needs = self.needs(train, matrices, weights)
-        return needs.plan(self.max_memory, self.setting.batch_size, queries)
-
-    def needs(self, train: ExampleSource, matrices: int, weights: int = 1) -> Needs:
-        """Return what a job takes; see ``plan``."""
-        held = 0 if self.query_store else matrices
-        draws = self.train_draws, self.query_draws
-        return needs_of(self.setting, train, *draws, held, weights)
-
-    def zeros_for(self, at: CheckpointPass) -> Callable[..., Tensor] | None:
-        """Return what makes the matrix of query gradients, None for memory."""
-        if self.query_store is None:
-            return None
-        return partial(mapped_zeros, self.query_store, dtype=at.dtype)
-
-    def differences(self, other: DiffusionAttributor) -> list[str]:
-        """Return in what, of all that decides gradients, another one differs."""
-        draws = ("train_draws", "query_draws")
-        found = [name for name in draws if getattr(self, name) != getattr(other, name)]
-        return [*self.setting.differences(other.setting), *found]
 
     def about(self) -> dict[str, Any]:
         """Return how scores are made, to be written along."""
@@ -227,31 +189,26 @@ def attribute_together(
         InputError: If the attributors differ in model, checkpoints or draws.
     """
     first = attributors[0]
+    job, setting = first.job, first.setting
     for other in attributors[1:]:
-        differing = first.differences(other)
+        differing = job.differences(other.job)
         if differing:
             raise InputError(f"attributors must share {', '.join(differing)} to share gradients")
     sources = ExampleSource(train, "train"), ExampleSource(queries, "queries")
     sizes = len(sources[1]), len(sources[0])
-    values = first.setting.zeros(len(attributors), *sizes)
-    norms = first.setting.zeros(len(first.checkpoints), sizes[1])
+    values = setting.zeros(len(attributors), *sizes)
+    norms = setting.zeros(len(setting.checkpoints), sizes[1])
     rescalings = [attributor.method.rescale for attributor in attributors]
     fallbacks: dict[str, str] = {}
-    plan = first.plan(sources[0], sizes[0], len(attributors))
+    plan = job.plan(sources[0], sizes[0], len(attributors))
+    cut = rescalings, plan.queries_at_once
     with first.bar(plan.samples(sizes[1], sizes[0])) as bar:
-        for k, at in enumerate(first.setting.passes(bar.update, plan.batch_size)):
+        for k, at in enumerate(setting.passes(bar.update, plan.batch_size)):
             start = 0
-            for gradients in query_blocks(
-                at,
-                sources[1],
-                first.query_draws,
-                rescalings,
-                plan.queries_at_once,
-                first.zeros_for(at),
-            ):
-                products, norms[k] = train_products(
-                    at, sources[0], first.train_draws, gradients.flatten(0, 1)
-                )
+            zeros = job.zeros_for(at)
+            for gradients in query_blocks(at, sources[1], job.query_draws, *cut, zeros):
+                vectors = gradients.flatten(0, 1)
+                products, norms[k] = train_products(at, sources[0], job.train_draws, vectors)
                 products = products.T.reshape(*gradients.shape[:2], -1)
                 stop = start + gradients.shape[1]
                 for total, rescale, part in zip(values, rescalings, products, strict=True):

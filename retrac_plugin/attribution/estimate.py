@@ -80,14 +80,14 @@ def estimate(
         )
     encoding, cache = _encoding(train)
     first, source = attributors[0], ExampleSource(train, "train")
-    plan = first.plan(source, num_queries, len(attributors))
+    plan = first.job.plan(source, num_queries, len(attributors))
     probe = Probe(first, train, plan, len(attributors))
     num_checkpoints, num_train = len(first.checkpoints), len(source)
     times, blocks = repeats * num_checkpoints, -(-num_queries // plan.queries_at_once)
     of_errors = 2 if repeats > 1 else 0  # of scores and of ranks
     values = (1 + of_errors) * num_queries * num_train + num_checkpoints * num_train
     held = _IN_MEMORY * len(attributors) * num_queries * num_train * SCORE_BYTES
-    held += 0 if first.query_store else probe.query_bytes
+    held += 0 if first.job.query_store else probe.query_bytes
     on_gpu = probe.device.type == "cuda"
     return Estimate(
         encoding=encoding,

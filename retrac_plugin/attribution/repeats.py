@@ -81,5 +81,5 @@ def _drawing(
     query = with_other_draws(attributors[0].query_draws, number)
     clones = [copy.copy(attributor) for attributor in attributors]
     for clone in clones:
-        clone.train_draws, clone.query_draws = train, query
+        clone.job = replace(clone.job, train_draws=train, query_draws=query)
     return clones

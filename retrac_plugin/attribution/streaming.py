@@ -41,7 +41,7 @@ def score_blocks(
     train_source, query_source = ExampleSource(train, "train"), ExampleSource(queries, "queries")
     rescale = attributor.method.rescale
     num_queries, num_checkpoints = len(query_source), len(attributor.checkpoints)
-    plan = attributor.plan(train_source, num_queries, num_checkpoints, num_checkpoints)
+    plan = attributor.job.plan(train_source, num_queries, num_checkpoints, num_checkpoints)
     if plan.queries_at_once < num_queries and not aggregate:
         raise InputError(
             f"max_memory: the gradients of {num_queries} queries at {num_checkpoints} checkpoints "
@@ -69,7 +69,7 @@ def _query_vectors(
 ) -> Tensor:
     """Return the queries' gradients ``[query, width]``, or their sum ``[1, width]``."""
     draws, rescalings = attributor.query_draws, [attributor.method.rescale]
-    blocks = query_blocks(at, source, draws, rescalings, at_once, attributor.zeros_for(at))
+    blocks = query_blocks(at, source, draws, rescalings, at_once, attributor.job.zeros_for(at))
     if not aggregate:
         return next(blocks)[0]
     return reduce(torch.add, (block[0].sum(0, keepdim=True) for block in blocks))

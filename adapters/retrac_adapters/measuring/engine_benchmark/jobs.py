@@ -75,8 +75,8 @@ def _measure(job: Job, store: str) -> dict[str, Any]:
     train, queries = work.batch(job.train)[0], work.batch(job.queries, seed=1)[0]
     attributor.attribute(train[:1], queries[:1])  # what is loaded and set up once
     source = ExampleSource(train, "train")
-    plan = attributor.plan(source, job.queries, 1)
-    law = attributor.needs(source, 1).bytes(plan) / MIB
+    plan = attributor.job.plan(source, job.queries, 1)
+    law = attributor.job.needs(source, 1).bytes(plan) / MIB
     found = _peak_of(lambda: attributor.attribute(train, queries))
     return {"mib": found, "law": law, "batch": plan.batch_size, "at once": plan.queries_at_once}
 
