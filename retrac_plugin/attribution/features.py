@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from math import prod
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
 from retrac_plugin.attribution.passes import CheckpointPass, Making
@@ -19,6 +18,7 @@ from retrac_plugin.attribution.rescaling import Rescaling, keep_norm, unit_norm
 from retrac_plugin.data.examples import ExampleSource
 from retrac_plugin.draws import Draws
 from retrac_plugin.gradients.engine import Features, GradientEngine
+from retrac_plugin.gradients.row_norms import row_norms
 from retrac_plugin.model.diffusion import NoisyBatch
 
 
@@ -89,7 +89,7 @@ def features_of(
             continue
         scaled = found.features * treatment.rescale(found.norms)[:, None]
         means = scaled.view(-1, rows_each, scaled.shape[1]).mean(1)
-        yield Side(means, torch.linalg.vector_norm(means, dim=1), outputs)
+        yield Side(means, row_norms(means), outputs)
 
 
 def whole_gradients(engine: GradientEngine) -> Making[Features]:
@@ -98,7 +98,7 @@ def whole_gradients(engine: GradientEngine) -> Making[Features]:
     def make(batches: Iterable[NoisyBatch], draws_each: int) -> Iterator[Features]:
         for batch in batches:
             losses, gradients = engine.gradients(batch, draws_each)
-            yield Features(losses, gradients, torch.linalg.vector_norm(gradients, dim=1))
+            yield Features(losses, gradients, row_norms(gradients))
 
     return make
 

@@ -21,6 +21,7 @@ from retrac_plugin.gradients.engine import (
     Products,
     RowGradients,
 )
+from retrac_plugin.gradients.row_norms import row_norms
 
 
 class VmapEngine:
@@ -102,10 +103,10 @@ def _contract(gradients: dict[str, Tensor], vectors: Tensor) -> tuple[Tensor, Te
     for gradient in gradients.values():
         flat = _flat(gradient)
         dots += flat @ vectors[:, offset : offset + flat.shape[1]].T
-        norms.append(torch.linalg.vector_norm(flat, dim=1))
+        norms.append(row_norms(flat))
         offset += flat.shape[1]
     # The norm of norms: squares are never formed on their own, so small gradients do not underflow.
-    return dots, torch.linalg.vector_norm(torch.stack(norms), dim=0)
+    return dots, row_norms(torch.stack(norms, dim=1))
 
 
 def _flat(gradient: Tensor) -> Tensor:

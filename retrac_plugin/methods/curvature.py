@@ -10,6 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from retrac_plugin.gradients.row_norms import row_norms
+
 
 class Curvature:
     """The decomposed training features.
@@ -45,8 +47,7 @@ class Curvature:
 
     def inverse_norms(self, damping: float) -> Tensor:
         """Return ``|(Phi^T Phi + lambda I)^-1 phi_i|``, ``[train]``."""
-        norms: Tensor = torch.linalg.vector_norm(self.inverse_train(damping), dim=1)
-        return norms
+        return row_norms(self.inverse_train(damping))
 
     def leverages(self, damping: float) -> Tensor:
         """Return ``phi_i^T (Phi^T Phi + lambda I)^-1 phi_i``, ``[train]``, each below 1."""

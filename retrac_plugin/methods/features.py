@@ -18,6 +18,7 @@ from retrac_plugin.attribution.features import Side, Treatment, features_of
 from retrac_plugin.attribution.passes import CheckpointPass
 from retrac_plugin.data.examples import ExampleSource
 from retrac_plugin.draws import Draws
+from retrac_plugin.gradients.row_norms import row_norms
 from retrac_plugin.gradients.streamed import StreamedEngine
 from retrac_plugin.methods.curvature import Curvature
 from retrac_plugin.methods.setting import FeatureSetting
@@ -149,7 +150,7 @@ def _timed(
 def _means(side: Side, count: int) -> Side:
     """Average what stands for one query."""
     features = side.features.view(count, -1, side.features.shape[1]).mean(1)
-    norms = torch.linalg.vector_norm(features, dim=1)
+    norms = row_norms(features)
     return Side(features, norms, side.outputs.view(count, -1).mean(1))
 
 

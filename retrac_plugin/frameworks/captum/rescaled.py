@@ -14,6 +14,7 @@ from torch import Tensor
 from retrac_plugin.attribution.attributors import DiffusionAttributor
 from retrac_plugin.attribution.embeddings import root_of_step_size
 from retrac_plugin.frameworks.loading import Load, loaded_once
+from retrac_plugin.gradients.row_norms import row_norms
 
 
 class RescaledTracInCP(TracInCP):  # type: ignore[misc]  # captum's types are not read
@@ -81,9 +82,7 @@ class RescaledTracInCP(TracInCP):  # type: ignore[misc]  # captum's types are no
             # Captum leaves these behind, and takes an old batch's for gradients it cannot compute.
             vars(parameter).pop("sample_grad", None)
         flat = [part.flatten(1) for part in parts]
-        norms = torch.linalg.vector_norm(
-            torch.stack([torch.linalg.vector_norm(part, dim=1) for part in flat]), dim=0
-        )
+        norms = row_norms(torch.stack([row_norms(part) for part in flat], dim=1))
         factors = self.core.method.rescale(norms)[:, None]
         return tuple((f * factors).view(p.shape) for f, p in zip(flat, parts, strict=True))
 

@@ -7,8 +7,7 @@ from torch import Tensor
 
 from retrac_plugin.gradients.consumers.consumer import stream
 from retrac_plugin.gradients.contributions import OuterProducts
-
-_CHUNK = 512
+from retrac_plugin.gradients.row_norms import row_norms
 
 
 class Norms:
@@ -20,7 +19,7 @@ class Norms:
 
     def block(self, rows: slice, columns: slice, block: Tensor) -> None:
         """See ``Consumer.block``."""
-        self._add(rows, _row_norms(block))
+        self._add(rows, row_norms(block))
 
     def outer(self, rows: slice, columns: slice, products: OuterProducts) -> None:
         """See ``Consumer.outer``."""
@@ -36,25 +35,10 @@ class Norms:
         total = self._like
         for (start, stop), parts in self._parts.items():
             here = torch.zeros_like(total)
-            here[start:stop] = _norm(torch.stack(parts), dim=0)
+            here[start:stop] = row_norms(torch.stack(parts, dim=1))
             total = torch.hypot(total, here)
         return total
 
     def _add(self, rows: slice, norms: Tensor) -> None:
         parts = self._parts.setdefault((rows.start, rows.stop), [])
         parts.append(norms.to(self._like.dtype))
-
-
-def _row_norms(block: Tensor) -> Tensor:
-    """Return the norm of each row of a block, ``[row]``.
-
-    In two steps: sums over short stretches are faster and lose fewer digits than one long sum.
-    """
-    if block.shape[1] % _CHUNK == 0:
-        block = _norm(block.view(block.shape[0], -1, _CHUNK), dim=2)
-    return _norm(block, dim=1)
-
-
-def _norm(values: Tensor, dim: int) -> Tensor:
-    norms: Tensor = torch.linalg.vector_norm(values, dim=dim)
-    return norms

@@ -25,6 +25,7 @@ from retrac_plugin.errors import InputError
 from retrac_plugin.gradients.contributions import OuterProducts
 from retrac_plugin.gradients.layout import Layout
 from retrac_plugin.gradients.projections.count_sketch import CountSketch, PreparedSketch
+from retrac_plugin.gradients.row_norms import row_norms
 from retrac_plugin.randomness import normal
 
 
@@ -154,5 +155,4 @@ class FactorConsumer:
 
     def norms(self) -> Tensor:
         """Return the norms of the features, ``[row]``."""
-        norms: Tensor = torch.linalg.vector_norm(self.features, dim=1)
-        return norms
+        return row_norms(self.features)
