@@ -41,12 +41,12 @@ class DiffusionAttributor:
             ``Recorded(trace)`` where training was recorded.
         query_draws: Timesteps and noise of each query. Default: ``Strided(10, noise_draws=4)``.
         batch_size: Samples per network pass, at most; changes cost, never a score.
-        max_memory: Bytes, or such as ``"4GB"``: what to take beside the network and the data.
-            Batches and blocks of queries are cut to fit, and each block costs one pass over the
-            training set; see ``budget``. Default: as much as the queries' gradients need.
-        query_store: A folder for the queries' gradients where they do not fit in memory; they lie
-            there in a temporary file, and one pass over the training set is enough. CPU only.
-        device: Where to compute; default: where the network is. The network is not moved.
+        max_memory: Bytes, or such as ``"4GB"``, to take beside the network and the data: batches and
+            blocks of queries are cut to fit, and each block costs one pass over the training set;
+            see ``budget``. Default: as much as the queries' gradients need.
+        query_store: A folder for the queries' gradients, where they do not fit in memory: they lie
+            there in a temporary file. CPU only.
+        device: Where to compute; default: where the network is, which is not moved.
         engine: What computes gradients.
         progress: Show a progress bar; default: on a terminal; or what makes one, see ``Setting``.
 
@@ -145,17 +145,7 @@ class DiffusionAttributor:
 
     def about(self) -> dict[str, Any]:
         """Return how scores are made, to be written along."""
-        sizes = {name: p.numel() for name, p in self.model.network.named_parameters()}
-        names = self.model.attributed_names()
-        return {
-            "method": self.method.name,
-            "attributed_parameters": sum(sizes[name] for name in names),
-            "of_parameters": sum(sizes.values()),
-            "train_draws": type(self.train_draws).__name__,
-            "query_draws": type(self.query_draws).__name__,
-            "checkpoint_steps": [checkpoint.step for checkpoint in self.checkpoints],
-            "step_sizes": [checkpoint.step_size for checkpoint in self.checkpoints],
-        }
+        return {"method": self.method.name, **self.job.about()}
 
 
 class DiffusionTracIn(DiffusionAttributor):

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -119,3 +120,16 @@ class Job:
         if self.query_store is None:
             return None
         return partial(mapped_zeros, self.query_store, dtype=at.dtype)
+
+    def about(self) -> dict[str, Any]:
+        """Return what decides scores, to be written along with them."""
+        model, checkpoints = self.setting.model, self.setting.checkpoints
+        sizes = {name: p.numel() for name, p in model.network.named_parameters()}
+        return {
+            "attributed_parameters": sum(sizes[name] for name in model.attributed_names()),
+            "of_parameters": sum(sizes.values()),
+            "train_draws": type(self.train_draws).__name__,
+            "query_draws": type(self.query_draws).__name__,
+            "checkpoint_steps": [checkpoint.step for checkpoint in checkpoints],
+            "step_sizes": [checkpoint.step_size for checkpoint in checkpoints],
+        }
