@@ -41,9 +41,9 @@ class DiffusionAttributor:
             ``Recorded(trace)`` where training was recorded.
         query_draws: Timesteps and noise of each query. Default: ``Strided(10, noise_draws=4)``.
         batch_size: Samples per network pass, at most; changes cost, never a score.
-        max_memory: Bytes, or such as ``"4GB"``, to take beside the network and the data: batches and
-            blocks of queries are cut to fit, and each block costs one pass over the training set;
-            see ``budget``. Default: as much as the queries' gradients need.
+        max_memory: Bytes, or such as ``"4GB"``, to take beside the network and the data: batches
+            and blocks of queries are cut to fit, and each block costs one pass over the training
+            set; see ``budget``. Default: as much as the queries' gradients need.
         query_store: A folder for the queries' gradients, where they do not fit in memory: they lie
             there in a temporary file. CPU only.
         device: Where to compute; default: where the network is, which is not moved.
