@@ -2,6 +2,10 @@
 
 An example is a mapping with ``sample`` (Tensor ``[C, H, W]``) and the denoiser's own keyword
 arguments; a bare tensor stands for ``{"sample": tensor}``. Its id is its index in the dataset.
+
+An example's timesteps and noise are drawn by a key of what it was made from. That is the sample's
+own values, or, where a network computed them and their last bits depend on the machine, what the
+network was given: such an example says so in the field ``sample_key``.
 """
 
 from __future__ import annotations
@@ -26,6 +30,9 @@ from retrac_plugin.randomness import content_key
 Examples = Any
 """A map-style dataset, a list, a tensor ``[sample, ...]``, or an unshuffled DataLoader."""
 
+SAMPLE_KEY = "sample_key"
+"""Field of an example: a whole number below 2**63 that tells what its sample was computed from."""
+
 _SHUFFLING = (RandomSampler, SubsetRandomSampler, WeightedRandomSampler)
 
 
@@ -34,9 +41,11 @@ class Block(NamedTuple):
 
     ids: list[int]
     keys: list[int]
-    """Content keys: the same values give the same key, see ``randomness.content_key``."""
+    """What each sample was made from: its content key, or its example's ``sample_key``."""
     samples: Tensor
     conditions: dict[str, Any]
+    encoded: bool = False
+    """Whether the examples said their keys themselves, so that these are not content keys."""
 
 
 class ExampleSource:
@@ -68,9 +77,9 @@ class ExampleSource:
             count = fields["sample"].shape[0]
             for start in range(0, count, size):
                 part = _slice(fields, start, min(start + size, count))
-                samples = part.pop("sample")
+                given, samples = part.pop(SAMPLE_KEY, None), part.pop("sample")
                 ids = self.ids[position : position + samples.shape[0]]
-                yield Block(ids, [content_key(sample) for sample in samples], samples, part)
+                yield Block(ids, keys_of(samples, given), samples, part, given is not None)
                 position += samples.shape[0]
         if position != len(self.ids):
             raise InputError(
@@ -85,6 +94,18 @@ class ExampleSource:
         for start in range(0, len(self.ids), size):
             wanted = self.ids[start : start + size]
             yield collate([as_fields(self.data[i], self.role) for i in wanted], wanted, self.role)
+
+
+def keys_of(samples: Tensor, given: Any) -> list[int]:
+    """Return the keys of samples ``[sample, ...]``.
+
+    Args:
+        samples: The samples.
+        given: Their ``sample_key``, one each; None where their own values tell them.
+    """
+    if given is None:
+        return [content_key(sample) for sample in samples]
+    return [int(key) for key in torch.as_tensor(given).reshape(-1)]
 
 
 def gathered(blocks: Iterable[Block], at_once: int) -> Iterator[list[Block]]:

@@ -74,3 +74,14 @@ def join_keys(looks: Sequence[Looks], num_samples: int) -> Tensor:
     if CHANGING in keys or not torch.equal(lowest, highest):
         return torch.full_like(zeros, CHANGING)
     return torch.where(zeros.index_add(0, ids, weights) >= 2, lowest, UNKNOWN)
+
+
+def join_likenesses(looks: Sequence[Looks]) -> Tensor | None:
+    """Return each sample's likeness as it was first recorded; None unless all parts have them."""
+    found = [look.likenesses for look in looks if look.likenesses is not None]
+    if not found or len(found) < len(looks):
+        return None
+    joined = found[0]
+    for later in found[1:]:
+        joined = torch.where(joined.isnan(), later, joined)
+    return joined

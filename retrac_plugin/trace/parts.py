@@ -24,8 +24,8 @@ LOG_FOLDER = "retrac_trace"
 
 ABOUT, VISITS = "about.json", "visits.bin"
 
-FORMAT = 2
-READABLE = (1, 2)
+FORMAT = 3
+READABLE = (1, 2, 3)
 
 UNKNOWN, CHANGING = 0, -1
 """Content keys of a sample that was not seen, and of one that was not the same at every visit."""
@@ -83,11 +83,16 @@ class Origin:
 
 @dataclass(frozen=True, eq=False)
 class Looks:
-    """Content keys that were taken of samples: ``weights`` says how many visits agreed on each."""
+    """Content keys that were taken of samples: ``weights`` says how many visits agreed on each.
+
+    ``likenesses [sample of the training set, number]`` are there where they were recorded, and not
+    a number for samples that were not seen.
+    """
 
     ids: Tensor
     keys: Tensor
     weights: Tensor
+    likenesses: Tensor | None = None
 
 
 @dataclass(frozen=True, eq=False)

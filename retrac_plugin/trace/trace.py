@@ -9,16 +9,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path, PurePath
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from retrac_plugin.errors import TraceError
 from retrac_plugin.randomness import normal
+from retrac_plugin.trace import matching
 from retrac_plugin.trace.kept_rows import KeptRows
 from retrac_plugin.trace.launches import surviving
-from retrac_plugin.trace.merging import check_together, join_columns, join_keys, join_rows
+from retrac_plugin.trace.merging import (
+    check_together,
+    join_columns,
+    join_keys,
+    join_likenesses,
+    join_rows,
+)
 from retrac_plugin.trace.part_files import find_parts, read_part
 from retrac_plugin.trace.parts import CHANGING, COLUMNS, FORMAT, TRACE_FILE, UNKNOWN, Part
 
@@ -52,6 +59,7 @@ class Trace:
         kept: ``noise`` and ``samples`` of visits, where they were kept.
         names: File names of the samples, where they are known.
         command: The script that was recorded last, and its arguments.
+        likenesses: See ``trace.likeness``, ``[sample, number]``, where they were recorded.
     """
 
     ids: Tensor = field(repr=False)
@@ -65,6 +73,7 @@ class Trace:
     kept: Mapping[str, KeptRows] = field(default_factory=dict, repr=False)
     names: tuple[str, ...] = field(default=(), repr=False)
     command: tuple[str, ...] = ()
+    likenesses: Tensor | None = field(default=None, repr=False)
 
     @property
     def num_samples(self) -> int:
@@ -141,23 +150,30 @@ class Trace:
             )
         return visits
 
-    def check_dataset(self, size: int, ids: Sequence[int], keys: Sequence[int]) -> None:
+    def check_dataset(
+        self,
+        size: int,
+        ids: Sequence[int],
+        keys: Sequence[int],
+        encoded: Tensor | None = None,
+    ) -> None:
         """Refuse a dataset that is not the recorded one.
+
+        Args:
+            size: Its size.
+            ids: Some of its samples.
+            keys: Their content keys.
+            encoded: The samples themselves, where a network computed them: their values decide
+                then, and ``keys`` do not.
 
         Raises:
             TraceError: If its size, or the content of one of these samples, differs.
         """
-        if size != self.num_samples:
-            raise TraceError(
-                f"the training set has {size} samples, the trace {self.num_samples}: "
-                "pass the dataset that the run was trained on, whole and in the same order"
-            )
-        for sample_id, key, recorded in zip(ids, keys, self.keys[list(ids)].tolist(), strict=True):
-            if recorded not in (UNKNOWN, CHANGING, key):
-                raise TraceError(
-                    f"sample {sample_id} is not the one that training saw (its content hash "
-                    "differs from the trace's): the dataset was changed or put in another order"
-                )
+        matching.check_size(size, self.num_samples)
+        if encoded is None:
+            matching.check_contents(ids, keys, self.keys)
+        elif not self.keeps_samples:
+            matching.check_encoded(ids, encoded, self.keys, self.likenesses)
 
     def check_names(self, names: Sequence[str]) -> None:
         """Refuse files that are not the recorded ones in their order, where names were recorded.
@@ -165,15 +181,7 @@ class Trace:
         Raises:
             TraceError: If one of them has another name.
         """
-        if not self.names or len(names) != len(self.names):  # the size is checked with the samples
-            return
-        for sample_id, (name, recorded) in enumerate(zip(names, self.names, strict=True)):
-            path = PurePath(name)
-            if path.suffix and path.name != PurePath(recorded).name:  # rows of a file have numbers
-                raise TraceError(
-                    f"sample {sample_id} is {name!r}, but training saw {recorded!r} in its place: "
-                    "pass the folders that the run was trained on, unchanged"
-                )
+        matching.check_names(names, self.names)
 
     def step_size_between(self, start: int, stop: int) -> float:
         """Return learning rate times visits per sample over the steps ``[start, stop)``."""
@@ -230,4 +238,5 @@ def _trace_of(parts: Sequence[Part]) -> Trace:
         kept=join_rows(parts, order),
         names=parts[0].names,
         command=parts[-1].command,
+        likenesses=join_likenesses([part.looks for part in parts]),
     )
