@@ -34,9 +34,7 @@ class Recorded:
         Raises:
             TraceError: If the dataset is not the recorded one, or a sample was not visited.
         """
-        self.trace.check_dataset(
-            request.dataset_size, request.ids, request.keys, request.encoded
-        )
+        self.trace.check_dataset(request.dataset_size, request.ids, request.keys, request.encoded)
         visits = self.trace.last_visits(request.ids, request.step)
         noise = self.trace.noise(visits, request.shape)
         return Draw(

@@ -16,7 +16,7 @@ from retrac_plugin.files import write_atomically
 from retrac_plugin.randomness import SCHEME, content_key, normal
 from retrac_plugin.recording.processes import this_process
 from retrac_plugin.trace.likeness import NUMBERS, likeness
-from retrac_plugin.trace.parts import CHANGING, COLUMNS, FORMAT, HASHED_LOOKS, part_name
+from retrac_plugin.trace.parts import CHANGING, COLUMNS, FIRST, FORMAT, HASHED_LOOKS, part_name
 from retrac_plugin.trace.trace import visit_key
 
 
@@ -44,7 +44,7 @@ class Recorder:
         if num_samples < 1:
             raise InputError(f"Recorder: num_samples must be at least 1, got {num_samples}")
         self.num_samples, self.seed, self.step = num_samples, seed, step
-        self._start, self._started = step, time.time()
+        self._start, self._started, self._saved = step, time.time(), FIRST
         self._batches = 0
         self._keys = torch.zeros(num_samples, dtype=torch.int64)
         self._hashed = torch.zeros(num_samples, dtype=torch.int64)
@@ -101,6 +101,7 @@ class Recorder:
             "scheme": SCHEME,
             "seed": self.seed,
             "step": self.step,
+            "after": self._saved,
             "start": self._start,
             "started": self._started,
             "process": process,
@@ -109,6 +110,7 @@ class Recorder:
         metadata = {"retrac": json.dumps(about)}
         tensors = {**columns, "keys": self._keys, "likenesses": self._likenesses}
         write_atomically(path, lambda temporary: save_file(tensors, temporary, metadata))
+        self._saved = self.step
         self._forget()
         return path
 
@@ -143,9 +145,7 @@ class Recorder:
                 "the network is told; where the schedule counts 0, 1, 2, ..., timesteps.long()"
             )
         if len(timesteps) and int(timesteps.min()) < 0:
-            raise InputError(
-                f"Recorder: timesteps count from 0, got {int(timesteps.min())}"
-            )
+            raise InputError(f"Recorder: timesteps count from 0, got {int(timesteps.min())}")
 
     def _remember_content(self, ids: Tensor, samples: Tensor) -> None:
         """Hash a sample on its first visits; one that changes between them is marked so."""

@@ -27,7 +27,9 @@ def likeness(sample: Tensor) -> Tensor:
     values = sample.detach().to("cpu", torch.float64).flatten()
     padded = torch.nn.functional.pad(values, (0, -len(values) % NUMBERS))
     parts = (padded * _signs(len(padded))).view(-1, NUMBERS)
-    return torch.cat([parts.sum(0) / len(parts) ** 0.5, values.square().mean().sqrt()[None]]).float()
+    return torch.cat(
+        [parts.sum(0) / len(parts) ** 0.5, values.square().mean().sqrt()[None]]
+    ).float()
 
 
 def alike(one: Tensor, other: Tensor) -> bool:

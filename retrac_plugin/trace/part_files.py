@@ -21,7 +21,6 @@ from retrac_plugin.trace.parts import (
     DTYPES,
     FORMAT,
     KEPT,
-    LOG_FOLDER,
     LOGGED,
     READABLE,
     RECORD,
@@ -29,16 +28,8 @@ from retrac_plugin.trace.parts import (
     Looks,
     Origin,
     Part,
-    part_name,
     row_file,
 )
-
-
-def find_parts(directory: Path) -> list[Path]:
-    """Return the paths of a run's parts: the files of recorders and the folders of logs."""
-    saved = directory.rglob(part_name(0).replace(".", "*.", 1))
-    logs = directory.rglob(f"{LOG_FOLDER}/*/{ABOUT}")
-    return [*sorted(saved), *sorted(path.parent for path in logs)]
 
 
 def read_part(path: Path) -> Part:
@@ -100,8 +91,8 @@ def _read_log(path: Path) -> Part:
 
 
 def _origin(about: dict[str, Any], num_samples: int) -> Origin:
-    names = ("seed", "start", "process", "processes", "step")
-    numbers = {name: int(about[name]) for name in names if name in about}
+    names = ("seed", "start", "process", "processes", "step", "after")
+    numbers = {name: int(about[name]) for name in names if about.get(name) is not None}
     started = float(about.get("started", 0.0))
     return Origin(num_samples, str(about["noise"]), started=started, **numbers)
 

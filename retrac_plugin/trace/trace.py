@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -18,28 +17,7 @@ from retrac_plugin.errors import TraceError
 from retrac_plugin.randomness import normal
 from retrac_plugin.trace import matching
 from retrac_plugin.trace.kept_rows import KeptRows
-from retrac_plugin.trace.launches import surviving
-from retrac_plugin.trace.merging import (
-    check_together,
-    join_columns,
-    join_keys,
-    join_likenesses,
-    join_rows,
-)
-from retrac_plugin.trace.part_files import find_parts, read_part
-from retrac_plugin.trace.parts import CHANGING, COLUMNS, FORMAT, TRACE_FILE, UNKNOWN, Part
-
-__all__ = [
-    "CHANGING",
-    "COLUMNS",
-    "FORMAT",
-    "TRACE_FILE",
-    "UNKNOWN",
-    "Trace",
-    "is_recorded",
-    "read_trace",
-    "visit_key",
-]
+from retrac_plugin.trace.parts import CHANGING, UNKNOWN
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +38,9 @@ class Trace:
         names: File names of the samples, where they are known.
         command: The script that was recorded last, and its arguments.
         likenesses: See ``trace.likeness``, ``[sample, number]``, where they were recorded.
+        begun: Training steps done before the first that was recorded.
+        replaced: Steps of checkpoints that are not of this way of training: after a resume their
+            stretch was done again.
     """
 
     ids: Tensor = field(repr=False)
@@ -74,6 +55,8 @@ class Trace:
     names: tuple[str, ...] = field(default=(), repr=False)
     command: tuple[str, ...] = ()
     likenesses: Tensor | None = field(default=None, repr=False)
+    begun: int = 0
+    replaced: frozenset[int] = frozenset()
 
     @property
     def num_samples(self) -> int:
@@ -134,6 +117,12 @@ class Trace:
         Raises:
             TraceError: If a sample was not visited by then, or the checkpoint is of another run.
         """
+        if step in self.replaced:
+            raise TraceError(
+                f"the checkpoint of step {step} was saved in a stretch that was done again after a "
+                "resume, and not saved again: its weights are of other visits than the trace's. "
+                "Leave it out"
+            )
         if step > self.num_steps:
             raise TraceError(
                 f"the checkpoint of step {step} is later than what was recorded "
@@ -184,7 +173,18 @@ class Trace:
         matching.check_names(names, self.names)
 
     def step_size_between(self, start: int, stop: int) -> float:
-        """Return learning rate times visits per sample over the steps ``[start, stop)``."""
+        """Return learning rate times visits per sample over the steps ``[start, stop)``.
+
+        Raises:
+            TraceError: If recording began in between.
+        """
+        if start < self.begun < stop:
+            raise TraceError(
+                f"the trace begins at step {self.begun}, within the stretch from step {start} to "
+                f"the checkpoint of step {stop}: what was trained before is missing, so that its "
+                f"step size is not known. Expected a checkpoint-{self.begun}, from which that "
+                "training was resumed; or leave the checkpoint out"
+            )
         inside = (self.steps >= start) & (self.steps < stop)
         return float(self.step_sizes[inside].sum()) / self.num_samples
 
@@ -204,39 +204,3 @@ class Trace:
 def visit_key(seed: int, sample_id: int, draw: int) -> tuple[int, ...]:
     """Return the key of a visit's noise."""
     return (seed, 0, sample_id, draw)
-
-
-def is_recorded(directory: str | Path) -> bool:
-    """Return whether a run holds a trace."""
-    return bool(find_parts(Path(directory)))
-
-
-def read_trace(directory: str | Path) -> Trace:
-    """Read the trace of a run from the parts in it, whichever processes and launches left them.
-
-    Args:
-        directory: The run; parts are looked for in it and in its subfolders.
-
-    Raises:
-        TraceError: If there is none, or its parts do not belong together.
-    """
-    parts = [read_part(path) for path in find_parts(Path(directory))]
-    if not parts:
-        raise TraceError(f"no {TRACE_FILE} in {str(directory)!r}: the run was not recorded")
-    check_together(parts, directory)
-    return _trace_of(surviving(parts))
-
-
-def _trace_of(parts: Sequence[Part]) -> Trace:
-    columns, order = join_columns(parts)
-    origin = parts[0].origin
-    return Trace(
-        **{name: columns[name] for name in COLUMNS},
-        keys=join_keys([part.looks for part in parts], origin.num_samples),
-        seed=origin.seed,
-        noise_origin=origin.noise,
-        kept=join_rows(parts, order),
-        names=parts[0].names,
-        command=parts[-1].command,
-        likenesses=join_likenesses([part.looks for part in parts]),
-    )

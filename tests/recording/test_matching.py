@@ -45,7 +45,9 @@ def test_samples_that_changed_in_training_are_not_compared(key):
 
 
 def test_a_trace_without_likenesses_cannot_tell_rounding_from_another_image():
-    with pytest.raises(TraceError, match=r"sample 1, as encoded here.*--keep samples.*Uniform\(1\)"):
+    with pytest.raises(
+        TraceError, match=r"sample 1, as encoded here.*--keep samples.*Uniform\(1\)"
+    ):
         check_encoded([1], LATENTS[[1]], RECORDED, None)
 
 

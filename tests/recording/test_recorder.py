@@ -14,7 +14,8 @@ from retrac_plugin.errors import InputError, TraceError
 from retrac_plugin.gradients.vmapped import VmapEngine
 from retrac_plugin.randomness import SCHEME, normal
 from retrac_plugin.runs.series import checkpoint_folders, find_trace, step_sizes_of_trace
-from retrac_plugin.trace.trace import TRACE_FILE, visit_key
+from retrac_plugin.trace.parts import TRACE_FILE
+from retrac_plugin.trace.trace import visit_key
 from tests.small import small_case
 
 EPOCH = 3  # steps of three samples over a set of eight: the last batch holds two

@@ -112,7 +112,9 @@ def test_the_denoiser_is_not_told_the_key(files, vae, tmp_path):
 def test_the_frameworks_own_methods_get_the_same_draws(files, vae, tmp_path):
     model, draws = attributor().model, retrac.Uniform(1)
     here, there = (
-        DrawnExamples(examples(files, vae, tmp_path / name, kind), draws, "train", model, {0: 2}, ())
+        DrawnExamples(
+            examples(files, vae, tmp_path / name, kind), draws, "train", model, {0: 2}, ()
+        )
         for name, kind in (("here", ImageEncoder), ("there", LastBits))
     )
     for (_, t, noise), (_, other_t, other_noise) in zip(here, there, strict=True):
