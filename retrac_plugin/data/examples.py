@@ -15,15 +15,10 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils.data import (
-    DataLoader,
-    Dataset,
-    IterableDataset,
-    RandomSampler,
-    SubsetRandomSampler,
-    WeightedRandomSampler,
-)
+from torch.utils.data import DataLoader, Dataset
 
+from retrac_plugin.data.order import ids_of
+from retrac_plugin.data.steadiness import Steadiness
 from retrac_plugin.errors import InputError
 from retrac_plugin.randomness import content_key
 
@@ -32,8 +27,6 @@ Examples = Any
 
 SAMPLE_KEY = "sample_key"
 """Field of an example: a whole number below 2**63 that tells what its sample was computed from."""
-
-_SHUFFLING = (RandomSampler, SubsetRandomSampler, WeightedRandomSampler)
 
 
 class Block(NamedTuple):
@@ -61,17 +54,23 @@ class ExampleSource:
 
     def __init__(self, data: Examples, role: str) -> None:
         self.data, self.role = data, role
-        self.ids = _loader_ids(data, role) if isinstance(data, DataLoader) else _ids(data, role)
+        self.ids = ids_of(data, role)
         if not self.ids:
             raise InputError(f"{role} is empty: expected at least one example")
         dataset: Any = data.dataset if isinstance(data, DataLoader) else data
         self.dataset_size = len(dataset)
+        self._steadiness = Steadiness(dataset, self.ids, role)
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def blocks(self, size: int) -> Iterator[Block]:
-        """Yield all examples in order, at most ``size`` at a time."""
+        """Yield all examples in order, at most ``size`` at a time.
+
+        Raises:
+            InputError: If an example is none, or is not what it was when it was read before.
+        """
+        self._steadiness.check_first()
         position = 0
         for fields in self._collated(size):
             count = fields["sample"].shape[0]
@@ -79,7 +78,9 @@ class ExampleSource:
                 part = _slice(fields, start, min(start + size, count))
                 given, samples = part.pop(SAMPLE_KEY, None), part.pop("sample")
                 ids = self.ids[position : position + samples.shape[0]]
-                yield Block(ids, keys_of(samples, given), samples, part, given is not None)
+                keys = keys_of(samples, given)
+                self._steadiness.check(position, keys)
+                yield Block(ids, keys, samples, part, given is not None)
                 position += samples.shape[0]
         if position != len(self.ids):
             raise InputError(
@@ -202,30 +203,3 @@ def _slice(fields: Any, start: int, stop: int) -> Any:
     if isinstance(fields, Mapping):
         return {name: _slice(value, start, stop) for name, value in fields.items()}
     return torch.as_tensor(fields)[start:stop]
-
-
-def _ids(data: Any, role: str) -> list[int]:
-    if hasattr(data, "__getitem__") and hasattr(data, "__len__"):
-        return list(range(len(data)))
-    raise InputError(
-        f"{role}: expected a map-style dataset (with len() and indices), a list or a DataLoader, "
-        f"got a {type(data).__name__}"
-    )
-
-
-def _loader_ids(loader: DataLoader[Any], role: str) -> list[int]:
-    """Return the dataset indices in the order in which the loader yields them."""
-    if isinstance(loader.dataset, IterableDataset):
-        raise InputError(f"{role}: expected a DataLoader over a map-style dataset, not an iterable")
-    if loader.batch_sampler is None:
-        raise InputError(f"{role}: expected a DataLoader that makes batches, got batch_size=None")
-    sampler = getattr(loader.batch_sampler, "sampler", None)
-    listing = [int(i) for batch in loader.batch_sampler for i in batch]
-    if isinstance(sampler, _SHUFFLING) or listing != [
-        int(i) for b in loader.batch_sampler for i in b
-    ]:
-        raise InputError(
-            f"{role}: the DataLoader shuffles, so that columns would not be samples. "
-            "Expected shuffle=False and no random sampler"
-        )
-    return listing

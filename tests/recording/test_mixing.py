@@ -116,7 +116,7 @@ def between_two(x, noise, sigmas, timesteps):
 
 
 def test_timesteps_between_two_positions_are_refused_before_the_first_step(recording):
-    with pytest.raises(InputError, match="which 0 of them hold.*draw timesteps from its table"):
+    with pytest.raises(InputError, match=r"which 0 of them hold.*draw timesteps from its table"):
         train(between_two)
 
 

@@ -134,7 +134,7 @@ def test_a_stretch_between_launches_that_is_missing_is_named(tmp_path, write):
     write(tmp_path, saves=(2, 4))
     later = {"started": 9.0} if write is logged else {}
     write(tmp_path, start=8, saves=(10,), **later)
-    with pytest.raises(TraceError, match=r"recorded from step 8 on, but .* came to step [45]: what"):
+    with pytest.raises(TraceError, match=r"from step 8 on, but .* came to step [45]: what"):
         retrac.read_trace(tmp_path)
 
 
