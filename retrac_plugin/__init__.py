@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from retrac_plugin.recording.recorder import Recorder
     from retrac_plugin.runs.reading import read_run
     from retrac_plugin.runs.run import Run
-    from retrac_plugin.trace.trace import Trace, read_trace
+    from retrac_plugin.trace.reading import read_trace
+    from retrac_plugin.trace.trace import Trace
 
 _HOMES = {
     "Checkpoint": "checkpoints.checkpoint",
@@ -54,7 +55,7 @@ _HOMES = {
     "attribute_together": "attribution.attributors",
     "named": "data.examples",
     "read_run": "runs.reading",
-    "read_trace": "trace.trace",
+    "read_trace": "trace.reading",
     "register_with": "frameworks",
     "wrap": "model.wrapping",
 }

@@ -56,6 +56,7 @@ class Noising:
             self.position,
             step,
             *self.model.drawing,
+            encoded=block.samples if block.encoded else None,
         )
         return draw_within(draws, request)
 

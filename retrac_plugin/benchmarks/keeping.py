@@ -77,6 +77,8 @@ class Keeper:
 def _update(digest: Any, examples: Examples) -> None:
     for block in ExampleSource(examples, "train").blocks(256):
         digest.update(repr(block.keys).encode())
+        if block.encoded:  # then the keys do not tell the values
+            digest.update(_bytes(block.samples))
         digest.update(repr(sorted(block.conditions)).encode())
         for value in block.conditions.values():
             digest.update(_bytes(value) if isinstance(value, Tensor) else repr(value).encode())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +23,8 @@ class Checkpoint:
     """Parameters saved in training, and the step size of the training they represent.
 
     Attributes:
-        parameters: The network's state dict, or where it lies: a ``.safetensors`` file, a ``.pt``
+        parameters: The network's state dict, which is copied, since training goes on in the memory
+            of a live one; or where it lies: a ``.safetensors`` file, a ``.pt``
             or ``.bin`` file that holds tensors only, or a folder written by ``save_pretrained``.
         step_size: Learning rate times the number of visits per sample the checkpoint stands for.
         step: Training steps done when it was saved; None where unknown.
@@ -40,6 +42,10 @@ class Checkpoint:
     read: Callable[[Path], dict[str, Tensor]] = field(default=read_weights, repr=False)
     preconditioner: Preconditioner | None = field(default=None, repr=False)
     query_parameters: Mapping[str, Tensor] | str | Path | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        for name in ("parameters", "query_parameters"):
+            object.__setattr__(self, name, _own(getattr(self, name)))
 
     def on_query_side(self) -> Checkpoint:
         """Return the checkpoint at which the queries' gradients are taken; itself by default."""
@@ -63,6 +69,18 @@ class Checkpoint:
         if isinstance(self.parameters, Mapping):
             return "checkpoint" if self.step is None else f"checkpoint of step {self.step}"
         return f"checkpoint {str(self.parameters)!r}"
+
+
+class _Copied(dict[str, Tensor]):
+    """A state dict in memory of its own, which need not be copied again."""
+
+
+def _own(weights: Any) -> Any:
+    """Return a state dict as a copy; whatever says where one lies, as it is."""
+    if not isinstance(weights, Mapping) or isinstance(weights, _Copied):
+        return weights
+    copied = {n: v.detach().clone() if isinstance(v, Tensor) else v for n, v in weights.items()}
+    return _Copied(copied)
 
 
 def check_checkpoints(checkpoints: Sequence[Checkpoint]) -> list[Checkpoint]:

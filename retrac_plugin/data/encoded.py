@@ -118,6 +118,11 @@ def digest(*parts: str | bytes | memoryview) -> str:
     return hashed.hexdigest()
 
 
+def as_key(name: str) -> int:
+    """Return a digest as a number of 63 bits, such as an example's ``sample_key``."""
+    return int(name[:16], 16) >> 1
+
+
 def fingerprint(network: nn.Module, *about: str) -> str:
     """Return a digest of a network's weights, and of whatever else decides what it computes."""
     parts: list[str | bytes] = [type(network).__name__, *about]

@@ -2,6 +2,10 @@
 
 An example is a mapping with ``sample`` (Tensor ``[C, H, W]``) and the denoiser's own keyword
 arguments; a bare tensor stands for ``{"sample": tensor}``. Its id is its index in the dataset.
+
+An example's timesteps and noise are drawn by a key of what it was made from. That is the sample's
+own values, or, where a network computed them and their last bits depend on the machine, what the
+network was given: such an example says so in the field ``sample_key``.
 """
 
 from __future__ import annotations
@@ -11,22 +15,18 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils.data import (
-    DataLoader,
-    Dataset,
-    IterableDataset,
-    RandomSampler,
-    SubsetRandomSampler,
-    WeightedRandomSampler,
-)
+from torch.utils.data import DataLoader, Dataset
 
+from retrac_plugin.data.order import ids_of
+from retrac_plugin.data.steadiness import Steadiness
 from retrac_plugin.errors import InputError
 from retrac_plugin.randomness import content_key
 
 Examples = Any
 """A map-style dataset, a list, a tensor ``[sample, ...]``, or an unshuffled DataLoader."""
 
-_SHUFFLING = (RandomSampler, SubsetRandomSampler, WeightedRandomSampler)
+SAMPLE_KEY = "sample_key"
+"""Field of an example: a whole number below 2**63 that tells what its sample was computed from."""
 
 
 class Block(NamedTuple):
@@ -34,9 +34,11 @@ class Block(NamedTuple):
 
     ids: list[int]
     keys: list[int]
-    """Content keys: the same values give the same key, see ``randomness.content_key``."""
+    """What each sample was made from: its content key, or its example's ``sample_key``."""
     samples: Tensor
     conditions: dict[str, Any]
+    encoded: bool = False
+    """Whether the examples said their keys themselves, so that these are not content keys."""
 
 
 class ExampleSource:
@@ -52,25 +54,33 @@ class ExampleSource:
 
     def __init__(self, data: Examples, role: str) -> None:
         self.data, self.role = data, role
-        self.ids = _loader_ids(data, role) if isinstance(data, DataLoader) else _ids(data, role)
+        self.ids = ids_of(data, role)
         if not self.ids:
             raise InputError(f"{role} is empty: expected at least one example")
         dataset: Any = data.dataset if isinstance(data, DataLoader) else data
         self.dataset_size = len(dataset)
+        self._steadiness = Steadiness(dataset, self.ids, role)
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def blocks(self, size: int) -> Iterator[Block]:
-        """Yield all examples in order, at most ``size`` at a time."""
+        """Yield all examples in order, at most ``size`` at a time.
+
+        Raises:
+            InputError: If an example is none, or is not what it was when it was read before.
+        """
+        self._steadiness.check_first()
         position = 0
         for fields in self._collated(size):
             count = fields["sample"].shape[0]
             for start in range(0, count, size):
                 part = _slice(fields, start, min(start + size, count))
-                samples = part.pop("sample")
+                given, samples = part.pop(SAMPLE_KEY, None), part.pop("sample")
                 ids = self.ids[position : position + samples.shape[0]]
-                yield Block(ids, [content_key(sample) for sample in samples], samples, part)
+                keys = keys_of(samples, given)
+                self._steadiness.check(position, keys)
+                yield Block(ids, keys, samples, part, given is not None)
                 position += samples.shape[0]
         if position != len(self.ids):
             raise InputError(
@@ -85,6 +95,18 @@ class ExampleSource:
         for start in range(0, len(self.ids), size):
             wanted = self.ids[start : start + size]
             yield collate([as_fields(self.data[i], self.role) for i in wanted], wanted, self.role)
+
+
+def keys_of(samples: Tensor, given: Any) -> list[int]:
+    """Return the keys of samples ``[sample, ...]``.
+
+    Args:
+        samples: The samples.
+        given: Their ``sample_key``, one each; None where their own values tell them.
+    """
+    if given is None:
+        return [content_key(sample) for sample in samples]
+    return [int(key) for key in torch.as_tensor(given).reshape(-1)]
 
 
 def gathered(blocks: Iterable[Block], at_once: int) -> Iterator[list[Block]]:
@@ -181,30 +203,3 @@ def _slice(fields: Any, start: int, stop: int) -> Any:
     if isinstance(fields, Mapping):
         return {name: _slice(value, start, stop) for name, value in fields.items()}
     return torch.as_tensor(fields)[start:stop]
-
-
-def _ids(data: Any, role: str) -> list[int]:
-    if hasattr(data, "__getitem__") and hasattr(data, "__len__"):
-        return list(range(len(data)))
-    raise InputError(
-        f"{role}: expected a map-style dataset (with len() and indices), a list or a DataLoader, "
-        f"got a {type(data).__name__}"
-    )
-
-
-def _loader_ids(loader: DataLoader[Any], role: str) -> list[int]:
-    """Return the dataset indices in the order in which the loader yields them."""
-    if isinstance(loader.dataset, IterableDataset):
-        raise InputError(f"{role}: expected a DataLoader over a map-style dataset, not an iterable")
-    if loader.batch_sampler is None:
-        raise InputError(f"{role}: expected a DataLoader that makes batches, got batch_size=None")
-    sampler = getattr(loader.batch_sampler, "sampler", None)
-    listing = [int(i) for batch in loader.batch_sampler for i in batch]
-    if isinstance(sampler, _SHUFFLING) or listing != [
-        int(i) for b in loader.batch_sampler for i in b
-    ]:
-        raise InputError(
-            f"{role}: the DataLoader shuffles, so that columns would not be samples. "
-            "Expected shuffle=False and no random sampler"
-        )
-    return listing

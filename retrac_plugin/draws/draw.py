@@ -28,6 +28,7 @@ class Request(NamedTuple):
 
     ids: list[int]
     keys: list[int]
+    """What each sample was made from, see ``data.examples``."""
     shape: torch.Size
     """Shape of one sample."""
     side: str
@@ -42,6 +43,8 @@ class Request(NamedTuple):
     """From which distribution training draws its timesteps."""
     noise_offset: float = 0.0
     """Standard deviation of what training adds to a whole channel of the noise."""
+    encoded: Tensor | None = None
+    """The samples, where a network computed them: then ``keys`` do not tell their values."""
 
 
 class Draws(Protocol):

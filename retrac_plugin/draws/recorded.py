@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from torch import Tensor
+
 from retrac_plugin.draws.draw import Draw, Request
+from retrac_plugin.trace.matching import check_kept
 from retrac_plugin.trace.trace import Trace
 
 
@@ -31,9 +34,19 @@ class Recorded:
         Raises:
             TraceError: If the dataset is not the recorded one, or a sample was not visited.
         """
-        self.trace.check_dataset(request.dataset_size, request.ids, request.keys)
+        self.trace.check_dataset(request.dataset_size, request.ids, request.keys, request.encoded)
         visits = self.trace.last_visits(request.ids, request.step)
         noise = self.trace.noise(visits, request.shape)
-        kept = self.trace.keeps_samples
-        samples = self.trace.samples(visits, request.shape)[:, None] if kept else None
-        return Draw(self.trace.timesteps[visits][:, None], noise[:, None, None], samples)
+        return Draw(
+            self.trace.timesteps[visits][:, None],
+            noise[:, None, None],
+            self._kept_samples(request, visits),
+        )
+
+    def _kept_samples(self, request: Request, visits: Tensor) -> Tensor | None:
+        if not self.trace.keeps_samples:
+            return None
+        samples = self.trace.samples(visits, request.shape)
+        if request.encoded is not None:
+            check_kept(request.ids, request.encoded, samples, self.trace.keys)
+        return samples[:, None]

@@ -13,11 +13,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from retrac_plugin.data.examples import as_fields
+from retrac_plugin.data.examples import SAMPLE_KEY, as_fields, keys_of
 from retrac_plugin.draws import Draw, Draws, Request, draw_within
 from retrac_plugin.errors import InputError
 from retrac_plugin.model.diffusion import DiffusionModel
-from retrac_plugin.randomness import content_key
 
 SIDES = {"train": "train", "query": "queries"}
 """What the examples of a side are called in messages."""
@@ -56,6 +55,7 @@ class DrawnExamples(Dataset[tuple[Tensor, ...]]):
 
     def __getitem__(self, index: int) -> tuple[Tensor, ...]:
         fields = as_fields(self.examples[index], SIDES[self.side])
+        given = fields.pop(SAMPLE_KEY, None)
         if set(fields) != {"sample", *self.conditions}:
             raise InputError(
                 f"{SIDES[self.side]}: example {index} has the fields {sorted(fields)}, but the "
@@ -63,7 +63,7 @@ class DrawnExamples(Dataset[tuple[Tensor, ...]]):
                 "DiffusionAttributionTask(..., conditions=[...])"
             )
         sample = fields["sample"]
-        drawn = [self._draw(index, sample, position) for position in self.steps]
+        drawn = [self._draw(index, sample, given, position) for position in self.steps]
         return (
             sample,
             torch.cat([draw.timesteps for draw in drawn]),
@@ -95,16 +95,17 @@ class DrawnExamples(Dataset[tuple[Tensor, ...]]):
             self.conditions,
         )
 
-    def _draw(self, index: int, sample: Tensor, checkpoint: int) -> Draw:
+    def _draw(self, index: int, sample: Tensor, given: Any, checkpoint: int) -> Draw:
         request = Request(
             [index],
-            [content_key(sample)],
+            keys_of(sample[None], given),
             sample.shape,
             self.side,
             len(self),
             checkpoint,
             self.steps[checkpoint],
             *self.model.drawing,
+            encoded=None if given is None else sample[None],
         )
         draw = draw_within(self.draws, request)
         if draw.samples is not None:

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 
 from retrac_plugin.attribution.attributors import DiffusionTracIn
 from retrac_plugin.checkpoints.checkpoint import Checkpoint
-from retrac_plugin.data.examples import Examples, ExampleSource, as_fields
+from retrac_plugin.data.examples import SAMPLE_KEY, Examples, ExampleSource, as_fields
 from retrac_plugin.draws import Draws
 from retrac_plugin.frameworks.drawn import DrawnExamples
 
@@ -107,7 +107,7 @@ def conditions_of(data: Examples, role: str) -> tuple[str, ...]:
     """Return the names of the examples' fields besides ``sample``."""
     first = ExampleSource(data, role).ids[0]
     fields = as_fields(dataset_of(data)[first], role)
-    return tuple(name for name in fields if name != "sample")
+    return tuple(name for name in fields if name not in ("sample", SAMPLE_KEY))
 
 
 def steps_of(checkpoints: Iterable[Checkpoint]) -> dict[int, int]:

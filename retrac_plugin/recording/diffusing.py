@@ -81,14 +81,29 @@ def as_positions(timesteps: Tensor, table: Tensor | None) -> Tensor:
     """Return timesteps as integers: where they are real numbers, positions in the schedule.
 
     Raises:
-        InputError: If they are real numbers, and the schedule has no table of them.
+        InputError: If they are real numbers, and the schedule has no table of them, or they are
+            none of its own.
     """
     if not timesteps.is_floating_point():
         return timesteps
-    if table is None:
+    if table is None or not len(table):
         raise InputError("retrac record: the schedule's table of timesteps is not known")
     distances = (table.to(timesteps.device) - timesteps.reshape(-1, 1)).abs()
-    return distances.argmin(1)
+    nearest = distances.argmin(1)
+    found = distances.gather(1, nearest[:, None])
+    others = distances.masked_fill(distances == found, torch.inf).amin(1)
+    between = found.squeeze(1) > _BETWEEN * others
+    if between.any():
+        raise InputError(
+            f"retrac record: timestep {float(timesteps.reshape(-1)[between][0]):g} is none of the "
+            f"schedule's {len(table)}, and timesteps are recorded by their position among these. "
+            "Expected noise levels drawn from scheduler.timesteps, in float32"
+        )
+    return nearest
+
+
+_BETWEEN = 0.25
+"""Share of the way to the second nearest timestep at which one counts as the nearest, rounded."""
 
 
 def _is_noise(given: Mapping[str, Any]) -> bool:

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from retrac_plugin.errors import InputError
 from retrac_plugin.recording.diffusing import as_positions
 from retrac_plugin.recording.patching import wrapped
 
@@ -24,6 +25,9 @@ THOUSAND = 1000.0
 """Timesteps are sigmas times this number; some denoisers are given them divided by it."""
 
 TOLERANCE = 0.1
+
+ROUNDING = 0.01
+"""How far a timestep may lie from that of the table, for having been divided by a thousand."""
 
 
 class Mixing(Protocol):
@@ -42,7 +46,7 @@ class MixingWatch:
     def __init__(self, stack: ExitStack, training: Mixing) -> None:
         self.stack, self.training = stack, training
         self._drawn: tuple[Tensor, Tensor] | None = None
-        self._table: Tensor | None = None
+        self._tables: list[Tensor] = []
         stack.enter_context(wrapped(torch, "randn_like", self._randn_like))
 
     def watch(self, model: nn.Module) -> None:
@@ -71,8 +75,18 @@ class MixingWatch:
                 return
 
     def _positions(self, sigmas: Tensor) -> Tensor:
-        self._table = _find_table() if self._table is None else self._table
-        return as_positions(sigmas.float() * THOUSAND, self._table)
+        """Return the positions of timesteps in the schedule that holds all seen so far."""
+        timesteps = sigmas.float().reshape(-1) * THOUSAND
+        known = self._tables or _find_tables()
+        self._tables = [table for table in known if _holds(table, timesteps)]
+        found = {tuple(as_positions(timesteps, table).tolist()) for table in self._tables}
+        if len(found) != 1:
+            raise InputError(
+                "retrac record: expected timesteps of one of the script's flow-matching schedules, "
+                f"got {timesteps.tolist()[:3]}, ..., which {len(found)} of them hold, at positions "
+                "of their own. Keep one schedule, in float32, and draw timesteps from its table"
+            )
+        return torch.tensor(found.pop())
 
 
 @contextmanager
@@ -103,11 +117,22 @@ def _signature(values: Tensor) -> Tensor:
     return torch.stack(waves).div(math.sqrt(rows.shape[1]))
 
 
-def _find_table() -> Tensor | None:
-    """Return the timesteps of the script's schedule, which it holds in a variable of its own."""
-    tables: list[Tensor] = [
+def _holds(table: Tensor, timesteps: Tensor) -> bool:
+    distances = (table.to(timesteps.device) - timesteps.reshape(-1, 1)).abs()
+    return bool((distances.amin(1) < ROUNDING).all())
+
+
+def _find_tables() -> list[Tensor]:
+    """Return the timesteps of the schedules that are alive, which scripts hold in variables.
+
+    Others may be alive besides the script's own, such as a pipeline's: whose timesteps the script
+    draws is told by them, not by the order in which they are found. Tables that were cut down for
+    sampling are left out.
+    """
+    return [
         found.timesteps.float()
         for found in gc.get_objects()
-        if type(found).__name__.startswith("FlowMatch") and isinstance(found.timesteps, Tensor)
+        if type(found).__name__.startswith("FlowMatch")
+        and isinstance(getattr(found, "timesteps", None), Tensor)
+        and len(found.timesteps) == found.config.num_train_timesteps
     ]
-    return max(tables, key=len, default=None)  # others were cut down for sampling

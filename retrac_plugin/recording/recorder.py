@@ -15,7 +15,8 @@ from retrac_plugin.errors import InputError
 from retrac_plugin.files import write_atomically
 from retrac_plugin.randomness import SCHEME, content_key, normal
 from retrac_plugin.recording.processes import this_process
-from retrac_plugin.trace.parts import CHANGING, COLUMNS, FORMAT, HASHED_LOOKS, part_name
+from retrac_plugin.trace.likeness import NUMBERS, likeness
+from retrac_plugin.trace.parts import CHANGING, COLUMNS, FIRST, FORMAT, HASHED_LOOKS, part_name
 from retrac_plugin.trace.trace import visit_key
 
 
@@ -43,10 +44,11 @@ class Recorder:
         if num_samples < 1:
             raise InputError(f"Recorder: num_samples must be at least 1, got {num_samples}")
         self.num_samples, self.seed, self.step = num_samples, seed, step
-        self._start, self._started = step, time.time()
+        self._start, self._started, self._saved = step, time.time(), FIRST
         self._batches = 0
         self._keys = torch.zeros(num_samples, dtype=torch.int64)
         self._hashed = torch.zeros(num_samples, dtype=torch.int64)
+        self._likenesses = torch.full((num_samples, NUMBERS + 1), torch.nan)
         self._forget()
 
     def draw(
@@ -61,14 +63,17 @@ class Recorder:
 
         Args:
             ids: Index of each sample in the training set.
-            timesteps: Timestep of each sample.
+            timesteps: Timestep of each sample, a whole number: its position in the schedule. For
+                flow matching that is the index into ``scheduler.timesteps``, not what is found
+                there.
             samples: The clean samples ``[sample, ...]``.
             step_size: The learning rate of this step.
             step: The training step, from 0; by default each call is the next one. Needed under
                 gradient accumulation, where several calls make one step.
 
         Raises:
-            InputError: If the lengths differ or an id is outside the training set.
+            InputError: If the lengths differ, an id is outside the training set, or timesteps are
+                no whole numbers.
         """
         ids = torch.as_tensor(ids, dtype=torch.int64).cpu()
         self._check(ids, timesteps, samples)
@@ -96,14 +101,16 @@ class Recorder:
             "scheme": SCHEME,
             "seed": self.seed,
             "step": self.step,
+            "after": self._saved,
             "start": self._start,
             "started": self._started,
             "process": process,
             "processes": processes,
         }
         metadata = {"retrac": json.dumps(about)}
-        tensors = {**columns, "keys": self._keys}
+        tensors = {**columns, "keys": self._keys, "likenesses": self._likenesses}
         write_atomically(path, lambda temporary: save_file(tensors, temporary, metadata))
+        self._saved = self.step
         self._forget()
         return path
 
@@ -130,6 +137,15 @@ class Recorder:
                 f"Recorder: sample ids must lie in [0, {self.num_samples}), "
                 f"got {int(ids.min())}..{int(ids.max())}"
             )
+        if timesteps.is_floating_point() or timesteps.is_complex() or len(timesteps.shape) != 1:
+            raise InputError(
+                f"Recorder: expected timesteps [sample] of whole numbers, got {timesteps.dtype} "
+                f"{list(timesteps.shape)}. A timestep is recorded by its position in the schedule: "
+                "in flow matching pass the indices, of which scheduler.timesteps[indices] is what "
+                "the network is told; where the schedule counts 0, 1, 2, ..., timesteps.long()"
+            )
+        if len(timesteps) and int(timesteps.min()) < 0:
+            raise InputError(f"Recorder: timesteps count from 0, got {int(timesteps.min())}")
 
     def _remember_content(self, ids: Tensor, samples: Tensor) -> None:
         """Hash a sample on its first visits; one that changes between them is marked so."""
@@ -137,6 +153,8 @@ class Recorder:
             visits = int(self._hashed[sample_id])
             if visits >= HASHED_LOOKS:
                 continue
+            if visits == 0:
+                self._likenesses[sample_id] = likeness(sample)
             key = content_key(sample)
             same = visits == 0 or int(self._keys[sample_id]) == key
             self._keys[sample_id] = key if same else CHANGING

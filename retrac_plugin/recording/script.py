@@ -18,7 +18,7 @@ from retrac_plugin.recording.arguments import check_supported, output_dir, witho
 from retrac_plugin.recording.identity import TrainingSet, rows_of_each
 from retrac_plugin.recording.processes import this_process
 from retrac_plugin.recording.visit_log import VisitLog, Visits
-from retrac_plugin.trace.parts import HASHED_LOOKS, Origin
+from retrac_plugin.trace.parts import FIRST, HASHED_LOOKS, Origin
 
 LADDER = {"timesteps": (), "noise": ("noise",), "samples": ("noise", "samples")}
 """How much to keep of each sample's last visit before a checkpoint: each rung holds the last."""
@@ -188,7 +188,7 @@ class ScriptRecording:
         process, processes = this_process()
         noise, started = "kept" if self.keep else "anew", time.time()
         size, names = training_set.size, training_set.names
-        origin = Origin(size, noise, 0, self.start, started, process, processes, self.start)
+        origin = Origin(size, noise, 0, self.start, started, process, processes, self.start, FIRST)
         return VisitLog(self._out, origin, self.keep, {"names": names, "command": self.command})
 
     def _keys(self, ids: Tensor, samples: Tensor) -> Tensor:

@@ -87,7 +87,7 @@ class VisitLog:
         """A checkpoint is being saved after ``step`` steps: leave what was kept up to here."""
         if not self._written:
             return
-        self.origin = replace(self.origin, step=step)
+        self.origin = replace(self.origin, step=step, after=self.origin.step)
         self._begin()
         if self.origin.process == 0:
             self._saved.add(step)

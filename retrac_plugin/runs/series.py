@@ -7,7 +7,8 @@ from pathlib import Path
 
 from retrac_plugin.checkpoints.checkpoint import Checkpoint
 from retrac_plugin.errors import CheckpointError
-from retrac_plugin.trace.trace import Trace, is_recorded, read_trace
+from retrac_plugin.trace.reading import is_recorded, read_trace
+from retrac_plugin.trace.trace import Trace
 
 
 def read_checkpoints(directory: Path) -> tuple[list[Checkpoint], Trace | None]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -13,21 +12,53 @@ from retrac_plugin.trace.kept_rows import KeptRows
 from retrac_plugin.trace.parts import CHANGING, COLUMNS, UNKNOWN, Looks, Part
 
 
-def check_together(parts: Sequence[Part], directory: str | Path) -> None:
+def check_together(parts: Sequence[Part]) -> None:
     """Refuse parts of different runs.
 
     Raises:
         TraceError: If their seeds, training sets, or what was kept differ.
     """
-    runs = {
-        (p.origin.seed, p.origin.num_samples, p.origin.noise, p.names, *sorted(p.kept))
-        for p in parts
+    first = _run_of(parts[0])
+    for part in parts[1:]:
+        differing = [what for what, value in _run_of(part).items() if value != first[what]]
+        if differing:
+            what = differing[0]
+            raise TraceError(
+                f"{str(parts[0].path)!r} and {str(part.path)!r} are traces of different runs: "
+                f"{what} is {_run_of(part)[what]} in the second, expected {first[what]} as in the "
+                "first. Move the one away that does not belong to this run"
+            )
+
+
+def without_copies(parts: Sequence[Part]) -> list[Part]:
+    """Return the parts once each: a copy of a checkpoint has one of its trace too.
+
+    Raises:
+        TraceError: If two that should be copies hold different visits.
+    """
+    found: dict[tuple[float, ...], Part] = {}
+    for part in parts:
+        origin = part.origin
+        known = found.setdefault((origin.started, origin.start, origin.process, origin.step), part)
+        same = all(torch.equal(known.columns[name], part.columns[name]) for name in COLUMNS)
+        if not same:
+            raise TraceError(
+                f"{str(known.path)!r} and {str(part.path)!r} are of the same stretch of one "
+                "training, but hold different visits: one is a copy from another moment. Move "
+                "away the one that is not this run's"
+            )
+    return list(found.values())
+
+
+def _run_of(part: Part) -> dict[str, object]:
+    origin, kept = part.origin, ", ".join(sorted(part.kept)) or "nothing"
+    return {
+        "the number of samples": origin.num_samples,
+        "the seed": origin.seed,
+        "the noise": origin.noise,
+        "what is kept": kept,
+        "the names of files": part.names,
     }
-    if len(runs) > 1:
-        raise TraceError(
-            f"the traces in {str(directory)!r} are of different runs (other seeds, training sets "
-            "or `--keep`): keep one run"
-        )
 
 
 def join_columns(parts: Sequence[Part]) -> tuple[dict[str, Tensor], Tensor]:
@@ -74,3 +105,14 @@ def join_keys(looks: Sequence[Looks], num_samples: int) -> Tensor:
     if CHANGING in keys or not torch.equal(lowest, highest):
         return torch.full_like(zeros, CHANGING)
     return torch.where(zeros.index_add(0, ids, weights) >= 2, lowest, UNKNOWN)
+
+
+def join_likenesses(looks: Sequence[Looks]) -> Tensor | None:
+    """Return each sample's likeness as it was first recorded; None unless all parts have them."""
+    found = [look.likenesses for look in looks if look.likenesses is not None]
+    if not found or len(found) < len(looks):
+        return None
+    joined = found[0]
+    for later in found[1:]:
+        joined = torch.where(joined.isnan(), later, joined)
+    return joined

@@ -14,13 +14,13 @@ from torch import Tensor
 
 from retrac_plugin.errors import TraceError
 from retrac_plugin.randomness import SCHEME
+from retrac_plugin.trace.likeness import NUMBERS
 from retrac_plugin.trace.parts import (
     ABOUT,
     COLUMNS,
     DTYPES,
     FORMAT,
     KEPT,
-    LOG_FOLDER,
     LOGGED,
     READABLE,
     RECORD,
@@ -28,16 +28,8 @@ from retrac_plugin.trace.parts import (
     Looks,
     Origin,
     Part,
-    part_name,
     row_file,
 )
-
-
-def find_parts(directory: Path) -> list[Path]:
-    """Return the paths of a run's parts: the files of recorders and the folders of logs."""
-    saved = directory.rglob(part_name(0).replace(".", "*.", 1))
-    logs = directory.rglob(f"{LOG_FOLDER}/*/{ABOUT}")
-    return [*sorted(saved), *sorted(path.parent for path in logs)]
 
 
 def read_part(path: Path) -> Part:
@@ -57,6 +49,7 @@ def _read_saved(path: Path) -> Part:
         about = json.loads((file.metadata() or {}).get("retrac", "{}"))
         columns = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 not a dict
     known = about.get("format") in READABLE and about.get("scheme") == SCHEME
+    likenesses = columns.pop("likenesses", None)
     if not known or set(columns) != {*COLUMNS, "keys"}:
         raise TraceError(
             f"{str(path)!r} was written by another version: expected format {FORMAT} with noise "
@@ -65,7 +58,7 @@ def _read_saved(path: Path) -> Part:
     keys = columns.pop("keys")
     seen = keys.nonzero().squeeze(1)
     # A recorder is given clean samples on purpose: one look at them is as good as two.
-    looks = Looks(seen, keys[seen], torch.full_like(seen, 2))
+    looks = Looks(seen, keys[seen], torch.full_like(seen, 2), likenesses)
     about["noise"] = "rebuilt"
     return _checked(Part(path, _origin(about, len(keys)), columns, looks))
 
@@ -98,8 +91,8 @@ def _read_log(path: Path) -> Part:
 
 
 def _origin(about: dict[str, Any], num_samples: int) -> Origin:
-    names = ("seed", "start", "process", "processes", "step")
-    numbers = {name: int(about[name]) for name in names if name in about}
+    names = ("seed", "start", "process", "processes", "step", "after")
+    numbers = {name: int(about[name]) for name in names if about.get(name) is not None}
     started = float(about.get("started", 0.0))
     return Origin(num_samples, str(about["noise"]), started=started, **numbers)
 
@@ -137,6 +130,9 @@ def _checked(part: Part) -> Part:
     """Refuse numbers that no recording writes, before something is looked up by them."""
     ids, count = part.columns["ids"], part.origin.num_samples
     lengths = {column.shape for column in part.columns.values()}
+    likenesses = part.looks.likenesses
+    if likenesses is not None and likenesses.shape != (count, NUMBERS + 1):
+        raise TraceError(f"the trace {str(part.path)!r} is damaged: its likenesses do not fit")
     if len(lengths) != 1 or (len(ids) and (int(ids.min()) < 0 or int(ids.max()) >= count)):
         raise TraceError(f"the trace {str(part.path)!r} is damaged: its columns do not fit")
     return part

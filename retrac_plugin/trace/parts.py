@@ -24,11 +24,14 @@ LOG_FOLDER = "retrac_trace"
 
 ABOUT, VISITS = "about.json", "visits.bin"
 
-FORMAT = 2
-READABLE = (1, 2)
+FORMAT = 3
+READABLE = (1, 2, 3)
 
 UNKNOWN, CHANGING = 0, -1
 """Content keys of a sample that was not seen, and of one that was not the same at every visit."""
+
+FIRST = -1
+"""What the first part of a process comes after."""
 
 HASHED_LOOKS = 8
 """How often a sample is hashed: enough to see that samples are augmented, even in a small set."""
@@ -69,6 +72,8 @@ class Origin:
         process: Which process wrote it.
         processes: How many there were.
         step: Training steps done when the part was written, or begun.
+        after: ``step`` of the process's part before it in the same launch, or ``FIRST``; None where
+            that was not written down.
     """
 
     num_samples: int
@@ -79,15 +84,21 @@ class Origin:
     process: int = 0
     processes: int = 1
     step: int = 0
+    after: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class Looks:
-    """Content keys that were taken of samples: ``weights`` says how many visits agreed on each."""
+    """Content keys that were taken of samples: ``weights`` says how many visits agreed on each.
+
+    ``likenesses [sample of the training set, number]`` are there where they were recorded, and not
+    a number for samples that were not seen.
+    """
 
     ids: Tensor
     keys: Tensor
     weights: Tensor
+    likenesses: Tensor | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,30 +9,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path, PurePath
 
 import torch
 from torch import Tensor
 
 from retrac_plugin.errors import TraceError
 from retrac_plugin.randomness import normal
+from retrac_plugin.trace import matching
 from retrac_plugin.trace.kept_rows import KeptRows
-from retrac_plugin.trace.launches import surviving
-from retrac_plugin.trace.merging import check_together, join_columns, join_keys, join_rows
-from retrac_plugin.trace.part_files import find_parts, read_part
-from retrac_plugin.trace.parts import CHANGING, COLUMNS, FORMAT, TRACE_FILE, UNKNOWN, Part
-
-__all__ = [
-    "CHANGING",
-    "COLUMNS",
-    "FORMAT",
-    "TRACE_FILE",
-    "UNKNOWN",
-    "Trace",
-    "is_recorded",
-    "read_trace",
-    "visit_key",
-]
+from retrac_plugin.trace.parts import CHANGING, UNKNOWN
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +37,10 @@ class Trace:
         kept: ``noise`` and ``samples`` of visits, where they were kept.
         names: File names of the samples, where they are known.
         command: The script that was recorded last, and its arguments.
+        likenesses: See ``trace.likeness``, ``[sample, number]``, where they were recorded.
+        begun: Training steps done before the first that was recorded.
+        replaced: Steps of checkpoints that are not of this way of training: after a resume their
+            stretch was done again.
     """
 
     ids: Tensor = field(repr=False)
@@ -65,6 +54,9 @@ class Trace:
     kept: Mapping[str, KeptRows] = field(default_factory=dict, repr=False)
     names: tuple[str, ...] = field(default=(), repr=False)
     command: tuple[str, ...] = ()
+    likenesses: Tensor | None = field(default=None, repr=False)
+    begun: int = 0
+    replaced: frozenset[int] = frozenset()
 
     @property
     def num_samples(self) -> int:
@@ -125,6 +117,12 @@ class Trace:
         Raises:
             TraceError: If a sample was not visited by then, or the checkpoint is of another run.
         """
+        if step in self.replaced:
+            raise TraceError(
+                f"the checkpoint of step {step} was saved in a stretch that was done again after a "
+                "resume, and not saved again: its weights are of other visits than the trace's. "
+                "Leave it out"
+            )
         if step > self.num_steps:
             raise TraceError(
                 f"the checkpoint of step {step} is later than what was recorded "
@@ -141,23 +139,30 @@ class Trace:
             )
         return visits
 
-    def check_dataset(self, size: int, ids: Sequence[int], keys: Sequence[int]) -> None:
+    def check_dataset(
+        self,
+        size: int,
+        ids: Sequence[int],
+        keys: Sequence[int],
+        encoded: Tensor | None = None,
+    ) -> None:
         """Refuse a dataset that is not the recorded one.
+
+        Args:
+            size: Its size.
+            ids: Some of its samples.
+            keys: Their content keys.
+            encoded: The samples themselves, where a network computed them: their values decide
+                then, and ``keys`` do not.
 
         Raises:
             TraceError: If its size, or the content of one of these samples, differs.
         """
-        if size != self.num_samples:
-            raise TraceError(
-                f"the training set has {size} samples, the trace {self.num_samples}: "
-                "pass the dataset that the run was trained on, whole and in the same order"
-            )
-        for sample_id, key, recorded in zip(ids, keys, self.keys[list(ids)].tolist(), strict=True):
-            if recorded not in (UNKNOWN, CHANGING, key):
-                raise TraceError(
-                    f"sample {sample_id} is not the one that training saw (its content hash "
-                    "differs from the trace's): the dataset was changed or put in another order"
-                )
+        matching.check_size(size, self.num_samples)
+        if encoded is None:
+            matching.check_contents(ids, keys, self.keys)
+        elif not self.keeps_samples:
+            matching.check_encoded(ids, encoded, self.keys, self.likenesses)
 
     def check_names(self, names: Sequence[str]) -> None:
         """Refuse files that are not the recorded ones in their order, where names were recorded.
@@ -165,18 +170,21 @@ class Trace:
         Raises:
             TraceError: If one of them has another name.
         """
-        if not self.names or len(names) != len(self.names):  # the size is checked with the samples
-            return
-        for sample_id, (name, recorded) in enumerate(zip(names, self.names, strict=True)):
-            path = PurePath(name)
-            if path.suffix and path.name != PurePath(recorded).name:  # rows of a file have numbers
-                raise TraceError(
-                    f"sample {sample_id} is {name!r}, but training saw {recorded!r} in its place: "
-                    "pass the folders that the run was trained on, unchanged"
-                )
+        matching.check_names(names, self.names)
 
     def step_size_between(self, start: int, stop: int) -> float:
-        """Return learning rate times visits per sample over the steps ``[start, stop)``."""
+        """Return learning rate times visits per sample over the steps ``[start, stop)``.
+
+        Raises:
+            TraceError: If recording began in between.
+        """
+        if start < self.begun < stop:
+            raise TraceError(
+                f"the trace begins at step {self.begun}, within the stretch from step {start} to "
+                f"the checkpoint of step {stop}: what was trained before is missing, so that its "
+                f"step size is not known. Expected a checkpoint-{self.begun}, from which that "
+                "training was resumed; or leave the checkpoint out"
+            )
         inside = (self.steps >= start) & (self.steps < stop)
         return float(self.step_sizes[inside].sum()) / self.num_samples
 
@@ -196,38 +204,3 @@ class Trace:
 def visit_key(seed: int, sample_id: int, draw: int) -> tuple[int, ...]:
     """Return the key of a visit's noise."""
     return (seed, 0, sample_id, draw)
-
-
-def is_recorded(directory: str | Path) -> bool:
-    """Return whether a run holds a trace."""
-    return bool(find_parts(Path(directory)))
-
-
-def read_trace(directory: str | Path) -> Trace:
-    """Read the trace of a run from the parts in it, whichever processes and launches left them.
-
-    Args:
-        directory: The run; parts are looked for in it and in its subfolders.
-
-    Raises:
-        TraceError: If there is none, or its parts do not belong together.
-    """
-    parts = [read_part(path) for path in find_parts(Path(directory))]
-    if not parts:
-        raise TraceError(f"no {TRACE_FILE} in {str(directory)!r}: the run was not recorded")
-    check_together(parts, directory)
-    return _trace_of(surviving(parts))
-
-
-def _trace_of(parts: Sequence[Part]) -> Trace:
-    columns, order = join_columns(parts)
-    origin = parts[0].origin
-    return Trace(
-        **{name: columns[name] for name in COLUMNS},
-        keys=join_keys([part.looks for part in parts], origin.num_samples),
-        seed=origin.seed,
-        noise_origin=origin.noise,
-        kept=join_rows(parts, order),
-        names=parts[0].names,
-        command=parts[-1].command,
-    )

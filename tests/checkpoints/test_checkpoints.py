@@ -1,16 +1,18 @@
+import copy
 import json
 import os
 import pickle
+from dataclasses import replace
 
 import pytest
 import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from retrac_plugin import Checkpoint
+from retrac_plugin import Checkpoint, DiffusionTracIn
 from retrac_plugin.checkpoints.checkpoint import check_checkpoints, load_into
 from retrac_plugin.errors import CheckpointError, InputError
-from tests.small import SmallDenoiser
+from tests.small import SmallDenoiser, small_case
 
 CPU = torch.device("cpu")
 
@@ -55,6 +57,46 @@ def test_every_safe_way_to_keep_weights_is_read(network, tmp_path):
         loaded = Checkpoint(place).load()
         assert loaded.keys() == state.keys()
         assert all(torch.equal(loaded[name], state[name]) for name in state)
+
+
+def test_a_checkpoint_keeps_the_weights_of_its_moment(network):
+    """state_dict() and named_parameters() are live: training goes on in their memory."""
+    taken = [
+        Checkpoint(network.state_dict()),
+        Checkpoint(dict(network.named_parameters())),
+        Checkpoint("elsewhere", query_parameters=network.state_dict()).on_query_side(),
+    ]
+    before = copy.deepcopy(network.state_dict())
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter += 1
+    for checkpoint in taken:
+        for name, value in checkpoint.load().items():
+            assert torch.equal(value, before[name])
+            assert not value.requires_grad
+
+
+def test_checkpoints_of_one_training_are_those_of_their_steps(network):
+    """Diffusion-TracIn of live state dicts is that of deep copies."""
+    case = small_case(train=4, queries=2)
+    optimizer, series = torch.optim.SGD(case.network.parameters(), lr=0.5), {"live": [], "deep": []}
+    for step in range(3):
+        sum(p.square().sum() for p in case.network.parameters()).backward()
+        optimizer.step()
+        state = case.network.state_dict()
+        series["live"].append(Checkpoint(state, 0.5, step))
+        series["deep"].append(Checkpoint(copy.deepcopy(state), 0.5, step))
+    live, deep = (
+        DiffusionTracIn(case.model, chosen, progress=False).attribute(case.train, case.queries)
+        for chosen in series.values()
+    )
+    assert torch.equal(live.values, deep.values)
+
+
+def test_a_state_dict_is_copied_once(network):
+    checkpoint = Checkpoint(network.state_dict())
+    again = replace(checkpoint, step=5)
+    assert again.parameters is checkpoint.parameters
 
 
 def test_a_pickle_is_refused_and_not_run(tmp_path):

@@ -1,6 +1,8 @@
 import pytest
 import torch
-from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, TensorDataset
+from dattri.benchmark.utils import SubsetSampler
+from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler, Subset, TensorDataset
+from torch.utils.data.distributed import DistributedSampler
 
 from retrac_plugin.data.examples import ExampleSource, named
 from retrac_plugin.errors import InputError
@@ -52,6 +54,103 @@ def test_a_loader_over_some_samples_keeps_their_ids():
     source = ExampleSource(loader, "train")
     assert source.ids == [4, 1, 3]
     assert source.dataset_size == 5
+
+
+class SeededPermutation(Sampler):
+    """Another order than the dataset's, always the same, which it does not tell."""
+
+    def __init__(self, order):
+        self._order = order
+
+    def __iter__(self):
+        return iter(self._order)
+
+    def __len__(self):
+        return len(self._order)
+
+
+class Buckets(SeededPermutation):
+    """Batches of alike samples, as of pictures of one shape."""
+
+
+SHUFFLED = {
+    "one of one process": {"sampler": DistributedSampler(range(5), num_replicas=1, rank=0)},
+    "one of two processes": {"sampler": DistributedSampler(range(5), num_replicas=2, rank=1)},
+    "a seeded permutation": {"sampler": SeededPermutation([2, 0, 1, 4, 3])},
+    "one with repeats": {"sampler": SeededPermutation([0, 1, 1, 2])},
+    "buckets": {"batch_sampler": Buckets([[0, 2, 4], [1, 3]])},
+}
+
+
+@pytest.mark.parametrize("options", SHUFFLED.values(), ids=SHUFFLED)
+def test_an_order_that_a_loader_draws_is_refused(options):
+    with pytest.raises(InputError, match="train: the DataLoader shuffles, so that columns would"):
+        ExampleSource(DataLoader(Mappings(), **options), "train")
+
+
+STATED = {
+    "a list": ({"sampler": [4, 1, 3]}, [4, 1, 3]),
+    "a tensor": ({"sampler": torch.tensor([4, 1])}, [4, 1]),
+    "a subset's sampler": ({"sampler": SubsetSampler([2, 0])}, [2, 0]),
+    "a list of batches": ({"batch_sampler": [[3, 1], [0]]}, [3, 1, 0]),
+    "ranges": ({"batch_sampler": [range(3, 5), range(2)]}, [3, 4, 0, 1]),
+    "a last batch dropped": ({"sampler": [4, 1, 3], "batch_size": 2, "drop_last": True}, [4, 1]),
+    "every second one": ({"sampler": SeededPermutation([0, 2, 4])}, [0, 2, 4]),
+    "one process in order": (
+        {"sampler": DistributedSampler(range(5), num_replicas=1, rank=0, shuffle=False)},
+        [0, 1, 2, 3, 4],
+    ),
+}
+
+
+@pytest.mark.parametrize(("options", "ids"), STATED.values(), ids=STATED)
+def test_an_order_that_is_written_out_or_the_datasets_own_is_that_of_columns(options, ids):
+    source = ExampleSource(DataLoader(Mappings(), **options), "train")
+    assert source.ids == ids
+    samples = torch.cat([block.samples for block in source.blocks(2)])
+    assert torch.equal(samples, IMAGES[ids])
+
+
+class Flipping(Mappings):
+    """Augmented as for training: at every access, another sign."""
+
+    def __init__(self, until=0):
+        self.count, self.until = 0, until
+
+    def __getitem__(self, index):
+        self.count += 1
+        return {"sample": IMAGES[index] * (-1) ** max(0, self.count - self.until)}
+
+
+@pytest.mark.parametrize("view", [lambda data: data, lambda data: DataLoader(data, batch_size=2)])
+def test_a_dataset_that_answers_differently_the_second_time_is_refused(view):
+    with pytest.raises(InputError, match="train: example 0 is not what it was when it was read"):
+        list(ExampleSource(view(Flipping()), "train").blocks(2))
+
+
+def test_later_passes_are_compared_with_the_first():
+    """Ten reads go well at first, and five of the first pass; the second one differs."""
+    source = ExampleSource(Flipping(until=15), "train")
+    assert len(list(source.blocks(2))) == 3
+    with pytest.raises(InputError, match="example 0 is not what it was"):
+        list(source.blocks(2))
+
+
+def test_conditions_that_change_are_noticed_too():
+    class Dropping(Mappings):
+        count = 0
+
+        def __getitem__(self, index):
+            self.count += 1
+            return {"sample": IMAGES[index], "class_labels": torch.tensor(self.count)}
+
+    with pytest.raises(InputError, match="example 0 is not what it was"):
+        list(ExampleSource(Dropping(), "train").blocks(2))
+
+
+def test_a_dataset_may_hold_what_is_no_number():
+    nowhere = [{"sample": image, "mask": torch.full((2,), torch.nan)} for image in IMAGES]
+    assert len(list(ExampleSource(Subset(nowhere, range(5)), "train").blocks(5))) == 1
 
 
 @pytest.mark.parametrize(

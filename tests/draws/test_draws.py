@@ -7,7 +7,7 @@ from retrac_plugin import Given, Recorded, Strided, Trace, Uniform
 from retrac_plugin.draws import Request
 from retrac_plugin.errors import InputError, TraceError
 from retrac_plugin.trace.kept_rows import KeptRows
-from retrac_plugin.trace.trace import CHANGING
+from retrac_plugin.trace.parts import CHANGING
 
 
 def request(keys=(11, 22, 33), side="train", checkpoint=0, step=5, num_timesteps=100):

@@ -92,6 +92,34 @@ def test_sample_noise_and_position_are_seen(recording, tmp_path, mix, shift):
     assert torch.equal(samples, data)
 
 
+def test_a_schedule_that_another_part_of_the_program_holds_is_not_taken(recording, tmp_path):
+    """Such as a pipeline's, or one that waits for the garbage collector: which is found first?"""
+    others = [FlowMatchEulerDiscreteScheduler(shift=shift) for shift in (1.0, 2.0, 7.0)]
+    told, trace = train(as_in_sd3, shift=3.0), retrac.read_trace(tmp_path)
+    visits = trace.last_visits(range(8), 4)
+    assert trace.timesteps[visits].tolist() == [told[i][0] for i in range(8)]
+    assert len(others) == 3
+
+
+def test_a_schedule_cut_down_for_sampling_is_not_taken(recording, tmp_path):
+    sampling = FlowMatchEulerDiscreteScheduler(shift=3.0)
+    sampling.set_timesteps(28)
+    told, trace = train(as_in_flux, shift=3.0), retrac.read_trace(tmp_path)
+    visits = trace.last_visits(range(8), 4)
+    assert trace.timesteps[visits].tolist() == [told[i][0] for i in range(8)]
+
+
+def between_two(x, noise, sigmas, timesteps):
+    """A noise level that no position of the table has, as of continuous times."""
+    sigmas = sigmas - 0.0001
+    return (1.0 - sigmas) * x + sigmas * noise, timesteps - 0.1
+
+
+def test_timesteps_between_two_positions_are_refused_before_the_first_step(recording):
+    with pytest.raises(InputError, match=r"which 0 of them hold.*draw timesteps from its table"):
+        train(between_two)
+
+
 def other_noise(x):
     torch.randn_like(x)  # for something else
     return torch.randn(x.shape)

@@ -5,9 +5,11 @@ import json
 
 import pytest
 import torch
+from diffusers import FlowMatchEulerDiscreteScheduler
 from safetensors.torch import load_file, save_file
 
 import retrac_plugin as retrac
+from retrac_adapters.denoising.schedules import read_schedule
 from retrac_plugin.attribution.passes import CheckpointPass
 from retrac_plugin.attribution.train_side import train_products
 from retrac_plugin.data.examples import ExampleSource
@@ -15,7 +17,8 @@ from retrac_plugin.errors import InputError, TraceError
 from retrac_plugin.gradients.vmapped import VmapEngine
 from retrac_plugin.randomness import SCHEME, normal
 from retrac_plugin.runs.series import checkpoint_folders, find_trace, step_sizes_of_trace
-from retrac_plugin.trace.trace import TRACE_FILE, visit_key
+from retrac_plugin.trace.parts import TRACE_FILE
+from retrac_plugin.trace.trace import visit_key
 from tests.small import small_case
 
 EPOCH = 3  # steps of three samples over a set of eight: the last batch holds two
@@ -185,11 +188,29 @@ def test_noise_follows_the_samples_dtype():
         ([0], torch.tensor([1]), "1 ids, 1 timesteps and 2 samples"),
         ([0, 9], torch.tensor([1, 2]), r"must lie in \[0, 4\), got 0..9"),
         ([-1, 0], torch.tensor([1, 2]), r"must lie in \[0, 4\), got -1..0"),
+        ([0, 1], torch.tensor([1, -2]), "timesteps count from 0, got -2"),
+        ([0, 1], torch.tensor([[1], [2]]), r"expected timesteps \[sample\] of whole numbers"),
     ],
 )
 def test_the_recorder_refuses_what_it_cannot_record(ids, timesteps, message):
     with pytest.raises(InputError, match=message):
         retrac.Recorder(num_samples=4).draw(ids, timesteps, torch.zeros(2, 1, 2, 2), 0.1)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_timesteps_of_flow_matching_are_recorded_by_position_or_refused(tmp_path, dtype):
+    """Their schedule tells the network real numbers: position 700 is 562.5, not 562."""
+    scheduler = FlowMatchEulerDiscreteScheduler(shift=3.0)
+    positions, images = torch.tensor([0, 700]), torch.zeros(2, 1, 2, 2)
+    recorder = retrac.Recorder(num_samples=2)
+    with pytest.raises(InputError, match=r"whole numbers, got .*pass the indices.*timesteps.long"):
+        recorder.draw([0, 1], scheduler.timesteps[positions].to(dtype), images, 0.1)
+    recorder.draw([0, 1], positions, images, 0.1)
+    recorder.save(tmp_path)
+    trace = retrac.read_trace(tmp_path)
+    _, sigmas = read_schedule(scheduler).coefficients(trace.timesteps, torch.float32)
+    assert torch.equal(sigmas, scheduler.sigmas[positions])
+    assert trace.steps.tolist() == [0, 0]  # what was refused is no step
 
 
 def test_nothing_recorded_is_nothing_to_save(tmp_path):

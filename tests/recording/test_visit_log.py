@@ -10,7 +10,7 @@ import torch
 from retrac_plugin.errors import InputError, TraceError
 from retrac_plugin.recording.visit_log import VisitLog, Visits
 from retrac_plugin.trace.parts import ABOUT, RECORD, VISITS, Origin
-from retrac_plugin.trace.trace import read_trace
+from retrac_plugin.trace.reading import read_trace
 
 
 @pytest.fixture
@@ -211,7 +211,7 @@ def test_a_launch_in_fewer_processes_goes_on(open_log, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": 99}, "written by another version: expected format 2, got 99"),
+        ({"format": 99}, "written by another version: expected format 3, got 99"),
         ({"num_samples": 2}, "is damaged: its columns do not fit"),
         ({"layouts": [{"noise": {"dtype": "int8", "shape": [1]}}]}, "cannot read the trace"),
         ({"keep": ["../secret"]}, "holds .* expected noise, samples"),

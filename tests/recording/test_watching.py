@@ -110,6 +110,12 @@ def test_positions_are_the_nearest_ones():
     assert as_positions(torch.tensor([4, 9]), table).tolist() == [4, 9]
 
 
+@pytest.mark.parametrize("timestep", [7.0, 5.5, 2.0, 20.0])
+def test_timesteps_between_two_of_the_schedule_are_not_rounded(timestep):
+    with pytest.raises(InputError, match=rf"timestep {timestep:g} is none of the schedule's 3"):
+        as_positions(torch.tensor([4.25, timestep]), torch.tensor([9.5, 4.25, 0.125]))
+
+
 def test_a_script_may_change_its_noise_afterwards(recording, tmp_path):
     clean = next(iter(DataLoader(TensorDataset(images()), batch_size=2)))[0]
     noise = torch.randn_like(clean)

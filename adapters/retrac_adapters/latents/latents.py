@@ -13,9 +13,10 @@ from tqdm.auto import tqdm
 
 from retrac_adapters.images.framing import Framing
 from retrac_adapters.latents.vae import MEAN, STD, ImageEncoder
-from retrac_plugin.data.encoded import EncodedRows, digest
+from retrac_plugin.data.encoded import EncodedRows, as_key, digest
+from retrac_plugin.data.examples import SAMPLE_KEY
 from retrac_plugin.data.image_files import FileExamples
-from retrac_plugin.randomness import content_key, normal
+from retrac_plugin.randomness import normal
 
 AT_ONCE = 4
 """Images in one pass of the autoencoder, whose activations are large."""
@@ -55,7 +56,9 @@ class Picture:
 class LatentExamples(FileExamples):
     """Latents and conditions, encoded when first asked for and kept in files.
 
-    A latent is the mean of the autoencoder's posterior, unless ``seed`` says that it is drawn.
+    A latent is the mean of the autoencoder's posterior, unless ``seed`` says that it is drawn. Its
+    last bits depend on the machine and on what is encoded beside it; its ``sample_key`` does not,
+    which tells the image's file and framing.
 
     Args:
         pictures: The images.
@@ -63,7 +66,7 @@ class LatentExamples(FileExamples):
         images: Encodes them.
         text: Encodes their captions; not needed where there are none.
         cache: Folder for what was encoded.
-        seed: Draws each latent from the posterior, once, as a function of the seed and its mean.
+        seed: Draws each latent from the posterior, once, as a function of the seed and its key.
     """
 
     def __init__(
@@ -78,6 +81,7 @@ class LatentExamples(FileExamples):
         self.pictures, self.framing, self.images, self.seed = pictures, framing, images, seed
         self.names = [picture.name for picture in pictures]
         inputs = [digest(repr(framing), picture.path.read_bytes()) for picture in pictures]
+        self.keys = [as_key(of_image) for of_image in inputs]
         self.latents = EncodedRows(self._encode, images.fingerprint, inputs, cache)
         captions = [picture.caption for picture in pictures if picture.caption is not None]
         self.conditions = None if text is None else Conditions(captions, text, cache)
@@ -85,7 +89,9 @@ class LatentExamples(FileExamples):
     def __getitem__(self, index: int) -> dict[str, Any]:
         picture, latent = self.pictures[index], self.latents[index]
         told = {} if self.conditions is None else self.conditions.of(picture.caption)
-        return {"sample": self._latent(latent), **told, **(picture.fields or {})}
+        key = self.keys[index]
+        sample = {"sample": self._latent(latent, key), SAMPLE_KEY: key}
+        return {**sample, **told, **(picture.fields or {})}
 
     def prepare(self, progress: bool = True) -> None:
         """Encode what is not on disk yet, with a progress bar."""
@@ -122,10 +128,10 @@ class LatentExamples(FileExamples):
             f"standard deviation is {float(spread / size):.2g} of the latents' own"
         )
 
-    def _latent(self, row: Mapping[str, Tensor]) -> Tensor:
+    def _latent(self, row: Mapping[str, Tensor], key: int) -> Tensor:
         if self.seed is None:
             return row[MEAN]
-        noise = normal([(self.seed, content_key(row[MEAN]))], row[MEAN].shape)[0]
+        noise = normal([(self.seed, key)], row[MEAN].shape)[0]
         return row[MEAN] + row[STD] * noise
 
     def _encode(self, positions: Sequence[int]) -> dict[str, Tensor]:
