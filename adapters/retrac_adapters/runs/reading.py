@@ -84,8 +84,8 @@ def _read_model(
     network, of_network = build_network(layout, base, arguments)
     scheduler = build_scheduler(layout, base)
     replayed = trace is not None and trace.keeps_samples
-    objective = read_objective(scheduler, network, arguments, replayed)
-    model = retrac_plugin.wrap(network, objective.scheduler, request.loss, **objective.options)
+    objective = read_objective(scheduler, network, arguments, replayed, request.loss)
+    model = retrac_plugin.wrap(network, objective.scheduler, objective.loss, **objective.options)
     return model, [*arguments.findings, *of_network, *objective.findings]
 
 
