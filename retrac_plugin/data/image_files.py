@@ -117,7 +117,8 @@ class PlainFiles:
 def read_examples(path: Path) -> FileExamples:
     """Read examples in a fixed order.
 
-    A folder gives its images, sorted by path, subfolders included, hidden files left out. An ``.npy`` holds images; an
+    A folder gives its images, sorted by path, subfolders included, hidden files left out. An
+    ``.npy`` holds images; an
     ``.npz`` holds them under one of ``IMAGE_KEYS`` or as its only array. A ``.safetensors`` holds
     ``sample`` and, by name, the denoiser's own arguments. Arrays of images are ``[N, H, W]``,
     ``[N, H, W, C]`` or ``[N, C, H, W]``; bytes become [-1, 1], other numbers stay as they are.

@@ -112,9 +112,7 @@ def _tables(folder: Path, names: Sequence[str], ordered: bool) -> list[Path]:
     return found
 
 
-def _rows(
-    tables: Sequence[Path], image: str | None
-) -> list[tuple[Path, Mapping[str, Any], str]]:
+def _rows(tables: Sequence[Path], image: str | None) -> list[tuple[Path, Mapping[str, Any], str]]:
     """Return each row's image, the row, and where it stands."""
     return [
         (_file(row, table, where, image or IMAGE_COLUMN), row, where)

@@ -36,6 +36,7 @@ WEIGHTINGS: dict[str, Callable[[], weightings.Weighting]] = {
 }
 """The values of ``--weighting_scheme`` that weigh; the others choose timesteps."""
 
+
 @dataclass
 class Objective:
     """What to give ``retrac_plugin.wrap`` besides the network and the loss."""
@@ -93,14 +94,18 @@ def _read_loss(objective: Objective, arguments: Arguments) -> None:
     if kind not in HUBERS:
         return
     if objective.loss != "mse":
-        objective.note(CONTRADICTION, "loss", f"the arguments say {kind}, {objective.loss!r} is taken")
+        objective.note(
+            CONTRADICTION, "loss", f"the arguments say {kind}, {objective.loss!r} is taken"
+        )
         return
     objective.loss = HUBERS[kind](c)
     schedule = arguments.get("huber_schedule", "snr")
     if schedule == "constant":
         objective.note(FOUND, "loss", f"{kind}, c = {c:g}")
     else:
-        text = f"c of the {kind} loss fell with the timestep ({schedule}); c = {c:g} is taken for all"
+        text = (
+            f"c of the {kind} loss fell with the timestep ({schedule}); c = {c:g} is taken for all"
+        )
         objective.note(NOT_MODELLED, "huber_schedule", text)
 
 

@@ -92,7 +92,8 @@ def _read_model(
 def _find_base(request: RunRequest, arguments: Arguments) -> Path | None:
     """Return the folder of the model that a run started from, or None where it is not known."""
     name = request.base or arguments.get("pretrained_model_name_or_path")
-    found = None if name is None else find_base(name)
+    revision = arguments.get("revision") if request.base is None else None
+    found = None if name is None else find_base(name, revision=revision)
     if request.base is not None and found is None:
         raise InputError(
             f"base: {str(request.base)!r} is neither a folder nor a model in the Hugging Face cache"

@@ -21,6 +21,7 @@ FILE = "hparams.yml"
 UNCONDITIONAL = "train_unconditional"
 """What ``train_unconditional.py`` calls itself."""
 
+
 @dataclass(frozen=True)
 class Arguments:
     """A training script's arguments.

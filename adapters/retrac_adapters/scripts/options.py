@@ -88,7 +88,9 @@ class Meaning:
 
 _EMPTY_CAPTIONS = "some captions were left out at random, the examples' are kept"
 _ENCODED_OTHERWISE = "captions were encoded otherwise than they are here"
-_TRAINED_WORDS = "new words of the text encoder were trained too; influence through them is left out"
+_TRAINED_WORDS = (
+    "new words of the text encoder were trained too; influence through them is left out"
+)
 _QUANTISED = "the base's weights were quantised, here they are not"
 
 FINDINGS: Mapping[str, Meaning] = {
@@ -145,7 +147,9 @@ FINDINGS: Mapping[str, Meaning] = {
     "vae_encode_mode": Meaning("the autoencoder encoded pictures that the denoiser was told"),
     "do_fp8_training": Meaning(_QUANTISED),
     "bnb_quantization_config_path": Meaning(_QUANTISED),
-    "optimizer": Meaning("steps were those of another optimiser", unless=("AdamW", "adamW", "adamw")),
+    "optimizer": Meaning(
+        "steps were those of another optimiser", unless=("AdamW", "adamW", "adamw")
+    ),
 }
 """Options that change what attribution does not follow, by name."""
 
@@ -153,8 +157,7 @@ KNOWN = FOLLOWED | HARMLESS | FINDINGS.keys()
 """Every option that somebody looked at."""
 
 MATTERING = (FOLLOWED | FINDINGS.keys()) - frozenset(
-    "pretrained_model_name_or_path train_data_dir instance_data_dir class_data_dir max_train_steps "
-    "checkpointing_steps checkpoints_total_limit seed".split()
+    ["pretrained_model_name_or_path", "train_data_dir", "instance_data_dir", "class_data_dir", "max_train_steps", "checkpointing_steps", "checkpoints_total_limit", "seed"]
 )
 """Options that must not change when a run is resumed; folders may move, and steps may be added."""
 

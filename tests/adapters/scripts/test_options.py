@@ -50,7 +50,7 @@ def test_options_that_nobody_looked_at_are_told_where_they_were_used(tmp_path):
 
 
 def test_a_misspelt_statement_is_refused_and_one_of_the_runs_own_is_not(tmp_path):
-    with pytest.raises(InputError, match="'snr_gama' is no option .*: was 'snr_gamma' meant"):
+    with pytest.raises(InputError, match=r"'snr_gama' is no option .*: was 'snr_gamma' meant"):
         read_arguments(tmp_path, {"snr_gama": 5.0})
     assert read_arguments(tmp_path, {"mine": 2}, ["x.py", "--mine", "1"]).get("mine") == 2
 
