@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from retrac_plugin.data.pictures import read_picture
-from retrac_plugin.errors import InputError
+from retrac_plugin.errors import InputError, UnnamedDataError
 
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 IMAGE_KEYS = ("sample", "images", "train_images")
@@ -99,7 +99,7 @@ class PlainFiles:
     def train(self, path: Path | None, cache: Path, device: torch.device) -> FileExamples:
         """See ``ExampleReader.train``."""
         if path is None:
-            raise InputError("the run does not say where its training set is: pass it")
+            raise UnnamedDataError("the run does not say where its training set is: pass it")
         return read_examples(path)
 
     def queries(

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+import torch
+from torch import Tensor
 
 from retrac_plugin.draws.draw import Draw, Request
 from retrac_plugin.trace.trace import Trace
@@ -17,9 +21,13 @@ class Recorded:
 
     Attributes:
         trace: What training recorded.
+        steps: Those of the run's checkpoints, oldest first. Where they are given, a sample that was
+            not visited between a checkpoint and the one before it has no influence there; without
+            them its older visit stands for it, and a sample that was never visited is refused.
     """
 
     trace: Trace
+    steps: tuple[int, ...] = ()
 
     def per_sample(self) -> tuple[int, int]:
         """See ``Draws.per_sample``."""
@@ -32,8 +40,26 @@ class Recorded:
             TraceError: If the dataset is not the recorded one, or a sample was not visited.
         """
         self.trace.check_dataset(request.dataset_size, request.ids, request.keys)
-        visits = self.trace.last_visits(request.ids, request.step)
+        visits, weights = self._visits(request)
         noise = self.trace.noise(visits, request.shape)
         kept = self.trace.keeps_samples
         samples = self.trace.samples(visits, request.shape)[:, None] if kept else None
-        return Draw(self.trace.timesteps[visits][:, None], noise[:, None, None], samples)
+        return Draw(self.trace.timesteps[visits][:, None], noise[:, None, None], samples, weights)
+
+    def _visits(self, request: Request) -> tuple[Tensor, Tensor | None]:
+        """Return each sample's visit, and weights where some have none."""
+        if request.step not in self.steps:
+            return self.trace.last_visits(request.ids, request.step), None
+        start = start_of(self.steps, request.step)
+        latest = self.trace.latest(request.step)
+        visits, last = latest[torch.as_tensor(request.ids)], latest.max()
+        seen = (visits >= 0) & (self.trace.steps[visits] >= start)
+        if seen.all() or self.trace.steps[last] < start:
+            return self.trace.last_visits(request.ids, request.step), None
+        # Any visit stands for the others: at weight 0, nothing depends on it.
+        return torch.where(seen, visits, last), seen.to(torch.float64)
+
+
+def start_of(steps: Sequence[int], step: int) -> int:
+    """Return the step of the checkpoint before one, 0 for the first."""
+    return max((earlier for earlier in steps if earlier < step), default=0)

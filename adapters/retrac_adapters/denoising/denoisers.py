@@ -46,7 +46,7 @@ def predict_with(network: Any) -> Predict | None:
 def predict_with_timesteps_as_labels(network: Any) -> Predict:
     """Return how to call a U-Net that is told the timesteps as class labels too.
 
-    ``--class_labels_conditioning timesteps`` of the DreamBooth scripts, for DeepFloyd IF's upscaler.
+    That is ``--class_labels_conditioning timesteps`` of the DreamBooth scripts.
 
     Raises:
         InputError: If it is no denoiser that is known.

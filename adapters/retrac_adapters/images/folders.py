@@ -28,7 +28,42 @@ NO_DATA = ("README.md", "config.json", "dataset_info.json", "dataset_infos.json"
 """Files that count neither as data nor as the name of a split."""
 
 SUFFIXES = frozenset(
-    [".apng", ".bmp", ".cur", ".dds", ".dib", ".gif", ".ico", ".icns", ".j2c", ".j2k", ".jfif", ".jp2", ".jpc", ".jpe", ".jpeg", ".jpf", ".jpg", ".jpx", ".pbm", ".pcx", ".pgm", ".png", ".pnm", ".ppm", ".ras", ".rgb", ".rgba", ".sgi", ".tga", ".tif", ".tiff", ".webp", ".xbm", ".xpm"]
+    [
+        ".apng",
+        ".bmp",
+        ".cur",
+        ".dds",
+        ".dib",
+        ".gif",
+        ".ico",
+        ".icns",
+        ".j2c",
+        ".j2k",
+        ".jfif",
+        ".jp2",
+        ".jpc",
+        ".jpe",
+        ".jpeg",
+        ".jpf",
+        ".jpg",
+        ".jpx",
+        ".pbm",
+        ".pcx",
+        ".pgm",
+        ".png",
+        ".pnm",
+        ".ppm",
+        ".ras",
+        ".rgb",
+        ".rgba",
+        ".sgi",
+        ".tga",
+        ".tif",
+        ".tiff",
+        ".webp",
+        ".xbm",
+        ".xpm",
+    ]
 )
 """Of the suffixes that ``imagefolder`` takes for images, those of single pictures."""
 

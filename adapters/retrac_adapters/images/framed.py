@@ -14,7 +14,7 @@ from retrac_adapters.images.captions import images_in, read_images
 from retrac_adapters.images.folders import is_image, train_split
 from retrac_adapters.scripts.arguments import Arguments
 from retrac_plugin.data.image_files import FileExamples, PlainFiles, read_examples
-from retrac_plugin.errors import InputError
+from retrac_plugin.errors import UnnamedDataError
 
 
 class Frame(Protocol):
@@ -77,13 +77,13 @@ def train_folder(arguments: Arguments) -> Path:
     """Return the folder that a script was told to train on.
 
     Raises:
-        InputError: If it was told none, or it is not there.
+        UnnamedDataError: If it was told none, or it is not there.
     """
     names = ("train_data_dir", "instance_data_dir", "dataset_name")
     known = next((arguments.get(name) for name in names if arguments.get(name)), None)
     if known is None or not Path(known).is_dir():
         told = "no training folder" if known is None else f"{known!r}, which is no folder here"
-        raise InputError(
+        raise UnnamedDataError(
             f"the run's arguments name {told}: say where the training set is. A dataset of the Hub "
             "is saved as a folder of images with a metadata.jsonl, its rows in their order"
         )

@@ -10,7 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-FOLLOWED = frozenset(
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+FOLLOWED = _names(
     # what was trained, and from which weights
     "pretrained_model_name_or_path revision variant pretrained_vae_model_name_or_path rank "
     "lora_alpha use_ema "
@@ -30,11 +35,11 @@ FOLLOWED = frozenset(
     "learning_rate scale_lr train_batch_size gradient_accumulation_steps max_grad_norm "
     "max_train_steps checkpointing_steps checkpoints_total_limit "
     # no option of a script, but told to read_run in the same way
-    "num_samples script".split()
+    "num_samples script"
 )
 """Options that a reader looks at."""
 
-HARMLESS = frozenset(
+HARMLESS = _names(
     # read off the scheduler, the checkpoints or their optimiser, which the run saved
     "ddpm_beta_schedule ddpm_num_steps model_config_name_or_path lora_blocks lora_layers "
     "lora_unet_blocks use_dora lr_scheduler lr_warmup_steps lr_num_cycles lr_power num_epochs "
@@ -61,7 +66,7 @@ HARMLESS = frozenset(
     "skip_final_inference save_images_epochs save_model_epochs eval_batch_size "
     "ddpm_num_inference_steps debug_loss report_to logger logging_dir tracker_project_name "
     "push_to_hub hub_model_id hub_token hub_private_repo output_dir overwrite_output_dir "
-    "output_kohya_format".split()
+    "output_kohya_format"
 )
 """Options that change neither the loss nor timesteps, noise, samples or conditions."""
 
@@ -157,7 +162,16 @@ KNOWN = FOLLOWED | HARMLESS | FINDINGS.keys()
 """Every option that somebody looked at."""
 
 MATTERING = (FOLLOWED | FINDINGS.keys()) - frozenset(
-    ["pretrained_model_name_or_path", "train_data_dir", "instance_data_dir", "class_data_dir", "max_train_steps", "checkpointing_steps", "checkpoints_total_limit", "seed"]
+    [
+        "pretrained_model_name_or_path",
+        "train_data_dir",
+        "instance_data_dir",
+        "class_data_dir",
+        "max_train_steps",
+        "checkpointing_steps",
+        "checkpoints_total_limit",
+        "seed",
+    ]
 )
 """Options that must not change when a run is resumed; folders may move, and steps may be added."""
 
