@@ -40,8 +40,20 @@ def checkpoint_folders(directory: Path) -> dict[int, Path]:
     numbered = ((path.name.removeprefix("checkpoint-"), path) for path in folders)
     found = {int(number): path for number, path in numbered if number.isdigit()}
     if not found:
-        raise CheckpointError(f"no checkpoint-STEP folder in {str(directory)!r}")
+        raise CheckpointError(
+            f"no checkpoint-STEP folder in {str(directory)!r}{_remedy(directory)}"
+        )
     return dict(sorted(found.items()))
+
+
+def _remedy(directory: Path) -> str:
+    if not (directory / "model_index.json").is_file():
+        return ""
+    return (
+        ": a pipeline holds the weights at the end of training alone. Train with "
+        "--checkpointing_steps; or, for the weights that are there, make a folder checkpoint-STEP "
+        "of the steps that were trained, and copy the pipeline's denoiser folder into it"
+    )
 
 
 def find_trace(folders: dict[int, Path]) -> Trace | None:

@@ -1,4 +1,4 @@
-"""Checkpoints that the recorded visits do not cover: left out, or without influence where unseen."""
+"""Checkpoints that the recorded visits do not cover, in part or at all."""
 
 import pytest
 import torch

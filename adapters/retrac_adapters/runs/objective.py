@@ -116,6 +116,8 @@ def _read_call(objective: Objective, network: Any, arguments: Arguments) -> None
         objective.options["predict"] = predict_with_flux(network.config.guidance_embeds, scale)
     if arguments.get("class_labels_conditioning") == "timesteps":
         objective.options["predict"] = predict_with_timesteps_as_labels(network)
+        text = "the denoiser is told the timestep as class label too"
+        objective.note(FOUND, "class_labels_conditioning", text)
 
 
 def _read_noise(objective: Objective, arguments: Arguments) -> None:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from diffusers import FluxTransformer2DModel
+
 from retrac_adapters.images.framed import Frame, FramedReader
 from retrac_adapters.images.framing import Framing
 from retrac_adapters.images.precise import PreciseFraming
@@ -15,7 +17,7 @@ from retrac_adapters.scripts.arguments import UNCONDITIONAL, Arguments
 from retrac_adapters.scripts.layout import find_base
 from retrac_plugin.data.image_files import ExampleReader, PlainFiles
 from retrac_plugin.errors import InputError
-from retrac_plugin.runs.findings import FOUND, NOT_MODELLED, NOT_RECORDED, Finding
+from retrac_plugin.runs.findings import FOUND, NOT_MODELLED, NOT_RECORDED, UNUSABLE, Finding
 from retrac_plugin.trace.trace import Trace
 
 CONFIG = "config.json"
@@ -42,6 +44,7 @@ def find_reader(
         return _pixel_reader(network, arguments, trace)
     home = next((home for home in homes if (home / "text_encoder").is_dir()), vae.parent)
     framing, findings = _framing(vae, network, arguments)
+    findings += _check_channels(vae, network)
     if trace is None or not trace.keeps_samples:
         findings += _not_replayed(arguments)
     text = (
@@ -120,6 +123,28 @@ def _default_resolution(vae: Path, network: Any) -> int:
             f"the resolution of training is not recorded, and {str(path)!r} does not tell it "
             f"({error!r}): pass arguments={{'resolution': ...}}"
         ) from error
+
+
+def _check_channels(vae: Path, network: Any) -> list[Finding]:
+    """Return whether the denoiser is shown latents alone, and not pictures beside them."""
+    try:
+        channels = int(json.loads((vae / CONFIG).read_text())["latent_channels"])
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+    ):  # reading it tells of that
+        return []
+    packed = 4 if isinstance(network, FluxTransformer2DModel) else 1  # squares of 2 x 2
+    shown = getattr(network.config, "in_channels", None)
+    if shown in (None, channels * packed):
+        return []
+    text = (
+        f"it is shown {shown} channels, where latents have {channels * packed}: pictures beside the "
+        "noisy latent, as InstructPix2Pix, inpainting and control models are, which is not followed"
+    )
+    return [Finding(UNUSABLE, "denoiser", text)]
 
 
 def _not_replayed(arguments: Arguments) -> list[Finding]:
