@@ -27,3 +27,7 @@ class PluginError(RetracError):
 
 class MissingDependencyError(RetracError, ImportError):
     """An optional dependency is not installed."""
+
+
+class UnnamedDataError(InputError):
+    """The training set is not known: the run does not name it, or not a folder that is here."""

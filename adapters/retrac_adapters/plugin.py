@@ -76,8 +76,11 @@ def retrac_register_tasks() -> Iterable[TaskEntry]:
 @hookimpl
 def retrac_read_run(request: RunRequest) -> Run | None:
     """Training runs as the diffusers example scripts and ``save_pretrained`` leave them."""
+    from retrac_adapters.scripts.foreign import check_foreign
     from retrac_adapters.scripts.layout import find_layout
 
+    if request.model is None:
+        check_foreign(request.directory)
     layout = find_layout(request.directory)
     if layout is None:
         return None

@@ -12,7 +12,7 @@ from retrac_plugin.checkpoints.checkpoint import Checkpoint
 from retrac_plugin.data.examples import Block, ExampleSource
 from retrac_plugin.draws import Draw, Draws, Request, draw_within
 from retrac_plugin.errors import InputError
-from retrac_plugin.model.diffusion import DiffusionModel, NoisyBatch
+from retrac_plugin.model.diffusion import LOSS_WEIGHT, DiffusionModel, NoisyBatch
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,11 +76,15 @@ class Noising:
         samples = block.samples[which]
         if draw.samples is not None:
             samples = draw.samples.flatten(0, 1)[rows].repeat_interleave(noise_each, dim=0)
+        conditions = {name: self._select(v, which) for name, v in block.conditions.items()}
+        if draw.weights is not None:
+            weights = self._move(draw.weights[which])
+            conditions[LOSS_WEIGHT] = conditions.get(LOSS_WEIGHT, 1) * weights
         return self.model.diffuse(
             self._move(samples),
             self._move(draw.timesteps.flatten()[rows].repeat_interleave(noise_each)),
             self._move(draw.noise.flatten(0, 1)[rows].flatten(0, 1)),
-            {name: self._select(value, which) for name, value in block.conditions.items()},
+            conditions,
         )
 
     def _select(self, value: Any, which: Tensor) -> Any:

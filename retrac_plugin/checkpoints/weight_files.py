@@ -18,10 +18,14 @@ WEIGHT_FILES = (
     "diffusion_pytorch_model.safetensors",
     "diffusion_pytorch_model.safetensors.index.json",
     "model.safetensors",
+    "model.safetensors.index.json",
     "diffusion_pytorch_model.bin",
+    "diffusion_pytorch_model.bin.index.json",
     "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
 )
-"""Where a folder's weights are looked for, in this order; then the same in its ``unet`` folder."""
+"""Where a folder's weights are looked for, in this order, then of a variant such as ``fp16`` if it
+holds one alone; then the same in its ``unet`` folder."""
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -31,8 +35,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         CheckpointError: If there is nothing to read, it is damaged, or it is an unsafe pickle.
     """
     if path.is_dir():
-        return read_weights(_weights_in(path))
-    if path.name.endswith(".index.json"):
+        return read_weights(find_weights(path))
+    if path.suffix == ".json":
         return _read_sharded(path)
     return check_state_dict(read_safely(path), path)
 
@@ -77,14 +81,46 @@ def _is_zip(path: Path) -> bool:
         return file.read(2) == b"PK"
 
 
-def _weights_in(directory: Path) -> Path:
+def find_weights(directory: Path, variant: str | None = None) -> Path:
+    """Return the file that holds a folder's weights, or their index.
+
+    Args:
+        directory: As ``save_pretrained`` leaves it.
+        variant: What is to be taken before the file without a variant, such as ``"fp16"``.
+
+    Raises:
+        CheckpointError: If there is none, or there are several variants to choose from.
+    """
     for folder in (directory, directory / "unet"):
-        for name in WEIGHT_FILES:
+        for name in (*_of_variant(variant), *WEIGHT_FILES):
+            if (folder / name).is_file():
+                return folder / name
+        variants = sorted({found for path in folder.glob("*model*") for found in _variant_of(path)})
+        if len(variants) > 1:
+            raise CheckpointError(
+                f"{str(folder)!r} holds the variants {', '.join(variants)} of its weights and none "
+                "without a name: keep one of them"
+            )
+        for name in _of_variant(next(iter(variants), None)):
             if (folder / name).is_file():
                 return folder / name
     raise CheckpointError(
         f"no weights in {str(directory)!r}: expected one of {', '.join(WEIGHT_FILES)}"
     )
+
+
+def _of_variant(variant: str | None) -> list[str]:
+    """Return the names of files of a variant: it comes before the last suffix."""
+    if variant is None:
+        return []
+    return [f"{n.rpartition('.')[0]}.{variant}.{n.rpartition('.')[2]}" for n in WEIGHT_FILES]
+
+
+def _variant_of(path: Path) -> list[str]:
+    """Return the variant that a file's name has, if it has one."""
+    parts = path.name.split(".")
+    named = [p for p in parts[1:-1] if p not in ("safetensors", "bin", "index")]
+    return named if len(named) == 1 and path.name in _of_variant(named[0]) else []
 
 
 def _read_sharded(index: Path) -> dict[str, Tensor]:

@@ -2,35 +2,34 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from retrac_plugin.cli.reading import Reading, reading
+from retrac_plugin.cli.reading import Reading, Trained, reading, trained
 
 if TYPE_CHECKING:
     from retrac_plugin.runs.findings import Finding
 
-RUN = click.Path(exists=True, file_okay=False, path_type=Path)
-
 
 @click.command()
-@click.argument("run", type=RUN)
+@trained
 @reading
-def doctor(run: Path, reading: Reading) -> None:
+def doctor(trained: Trained, reading: Reading) -> None:
     """Say what a training run recorded, what it did not, and what that means for its scores.
 
-    RUN is the folder of a training run, as for `retrac attribute`. Every checkpoint is loaded. Exit
-    status: 0 if nothing contradicts, also where something was not recorded; 1 if records contradict
-    each other, a checkpoint cannot be used, or the run cannot be read.
+    RUN is the folder of a training run, as for `retrac attribute`. Every checkpoint is loaded, the
+    training set is read if it is given or the run names it, and the loss of its first image is
+    computed. Exit status: 0 if nothing contradicts, also where something was not recorded; 1 if
+    records contradict each other, a checkpoint cannot be used, or the run cannot be read or
+    attributed: whatever `retrac attribute` refuses of a run, this refuses.
     """
     from retrac_plugin.runs.diagnosis import diagnose
-    from retrac_plugin.runs.findings import CONTRADICTION, of_kind
+    from retrac_plugin.runs.findings import CONTRADICTION, UNUSABLE, of_kind
 
-    found = diagnose(reading.of(run))
+    found = diagnose(reading.of(trained.run, trained.loss), trained.train, trained.cache)
     _print(found)
-    if of_kind(found, CONTRADICTION):
+    if of_kind(found, CONTRADICTION, UNUSABLE):
         raise SystemExit(1)
 
 

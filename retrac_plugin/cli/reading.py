@@ -72,12 +72,13 @@ class Reading:
     base: str | None
     arguments: tuple[str, ...]
     optimizer: str
+    leave_out: tuple[int, ...] = ()
 
     def of(self, run: Path, loss: str = "mse") -> Run:
         """Read a run."""
         from retrac_plugin import read_run
 
-        return read_run(
+        found = read_run(
             run,
             loss,
             arguments=dict(map(_parse, self.arguments)),
@@ -86,6 +87,7 @@ class Reading:
             base=self.base,
             optimizer=self.optimizer,
         )
+        return found.without(*self.leave_out) if self.leave_out else found
 
 
 reading = packed(
@@ -121,8 +123,16 @@ reading = packed(
         show_default=True,
         help="Influence by plain gradient steps, or by steps as Adam scaled them.",
     ),
+    click.option(
+        "--leave-out",
+        multiple=True,
+        type=int,
+        metavar="STEP",
+        help="A checkpoint not to be used, by its step; the next one stands for its steps too. May "
+        "be repeated.",
+    ),
 )
-"""``--weights KIND --query-weights KIND --base MODEL --argument NAME=VALUE --optimizer KIND``."""
+"""``--weights --query-weights --base --argument NAME=VALUE --optimizer --leave-out STEP``."""
 
 
 def prepared(examples: FileExamples) -> FileExamples:

@@ -13,8 +13,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from retrac_plugin.errors import InputError
-from retrac_plugin.extras import requires
+from retrac_plugin.data.pictures import read_picture
+from retrac_plugin.errors import InputError, UnnamedDataError
 
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 IMAGE_KEYS = ("sample", "images", "train_images")
@@ -78,7 +78,7 @@ class ImageFiles(FileExamples):
         self.names = [str(path.relative_to(root)) for path in paths]
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        return {"sample": _scaled(_read_image(self.paths[index]))}
+        return {"sample": read_picture(self.paths[index])}
 
 
 class Fields(FileExamples):
@@ -99,7 +99,7 @@ class PlainFiles:
     def train(self, path: Path | None, cache: Path, device: torch.device) -> FileExamples:
         """See ``ExampleReader.train``."""
         if path is None:
-            raise InputError("the run does not say where its training set is: pass it")
+            raise UnnamedDataError("the run does not say where its training set is: pass it")
         return read_examples(path)
 
     def queries(
@@ -117,7 +117,8 @@ class PlainFiles:
 def read_examples(path: Path) -> FileExamples:
     """Read examples in a fixed order.
 
-    A folder gives its images, sorted by path, subfolders included. An ``.npy`` holds images; an
+    A folder gives its images, sorted by path, subfolders included, hidden files left out. An
+    ``.npy`` holds images; an
     ``.npz`` holds them under one of ``IMAGE_KEYS`` or as its only array. A ``.safetensors`` holds
     ``sample`` and, by name, the denoiser's own arguments. Arrays of images are ``[N, H, W]``,
     ``[N, H, W, C]`` or ``[N, C, H, W]``; bytes become [-1, 1], other numbers stay as they are.
@@ -127,7 +128,7 @@ def read_examples(path: Path) -> FileExamples:
         MissingDependencyError: If Pillow is needed and not installed.
     """
     if path.is_dir():
-        found = sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
+        found = sorted(p for p in path.rglob("*") if _is_shown(p.relative_to(path)))
         if not found:
             raise InputError(f"no images in {str(path)!r}: looked for *.png, *.jpg, ...")
         return ImageFiles(found, path)
@@ -142,6 +143,12 @@ def read_examples(path: Path) -> FileExamples:
         return Fields(reader(path))
     except (SafetensorError, OSError, ValueError) as error:
         raise InputError(f"cannot read {str(path)!r}: {error}") from error
+
+
+def _is_shown(path: Path) -> bool:
+    """Say whether a file in a folder is an image that is not hidden, as copies and previews are."""
+    hidden = any(part.startswith((".", "__")) for part in path.parts)
+    return path.suffix.lower() in IMAGE_SUFFIXES and not hidden
 
 
 def _read_npy(path: Path) -> dict[str, Tensor]:
@@ -173,17 +180,6 @@ def _channels_first(images: NDArray[Any]) -> Tensor:
         raise ValueError(f"expected images [N, H, W(, C)], got an array {list(tensor.shape)}")
     channels_last = tensor.shape[-1] in (1, 3, 4) and tensor.shape[1] not in (1, 3, 4)
     return tensor.permute(0, 3, 1, 2) if channels_last else tensor
-
-
-def _read_image(path: Path) -> Tensor:
-    with requires("reading image files", "report"):
-        from PIL import Image
-    try:
-        with Image.open(path) as image:
-            pixels = np.array(image.convert("L" if image.mode in ("1", "L") else "RGB"))
-    except OSError as error:
-        raise InputError(f"cannot read the image {str(path)!r}: {error}") from error
-    return torch.from_numpy(np.atleast_3d(pixels)).permute(2, 0, 1)
 
 
 def _scaled(image: Tensor) -> Tensor:

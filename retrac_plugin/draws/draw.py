@@ -21,6 +21,9 @@ class Draw(NamedTuple):
     samples: Tensor | None = None
     """``[sample, T, *sample shape]``: the samples as they were at these draws, flipped or drawn by
     an autoencoder, where that was recorded; None for those of the dataset."""
+    weights: Tensor | None = None
+    """``[sample]``: what a sample's loss is multiplied by, 0 where training did not visit it; None
+    where all count."""
 
 
 class Request(NamedTuple):

@@ -21,7 +21,8 @@ def with_other_draws(draws: Draws, number: int) -> Draws:
     if not number:
         return draws
     if isinstance(draws, Recorded) and draws.trace.noise_is_new:
-        return Recorded(replace(draws.trace, seed=draws.trace.seed + number * _APART))
+        trace = replace(draws.trace, seed=draws.trace.seed + number * _APART)
+        return replace(draws, trace=trace)
     if not is_dataclass(draws) or not hasattr(draws, "seed"):
         return draws
     return replace(draws, seed=draws.seed + number * _APART)

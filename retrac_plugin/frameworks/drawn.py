@@ -114,6 +114,12 @@ class DrawnExamples(Dataset[tuple[Tensor, ...]]):
                 "frameworks' own methods take one image per example. Use our classes, which replay "
                 "them, or draws that were not recorded"
             )
+        if draw.weights is not None:
+            raise InputError(
+                f"sample {index} was not visited before the checkpoint of step "
+                f"{self.steps[checkpoint]}, so its influence there is 0; the frameworks' own "
+                "methods count every sample. Leave the checkpoint out, or use our classes"
+            )
         return draw
 
 

@@ -14,7 +14,10 @@ NOT_MODELLED = "not modelled"
 CONTRADICTION = "contradiction"
 """Two records disagree, or one is known to be incomplete."""
 
-KINDS = (FOUND, NOT_RECORDED, NOT_MODELLED, CONTRADICTION)
+UNUSABLE = "cannot be attributed"
+"""Every command refuses the run as it is, and says what to do."""
+
+KINDS = (FOUND, NOT_RECORDED, NOT_MODELLED, CONTRADICTION, UNUSABLE)
 
 
 @dataclass(frozen=True)

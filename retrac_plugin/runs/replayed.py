@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from retrac_plugin.runs.findings import FOUND, NOT_RECORDED, Finding
+from collections.abc import Sequence
+
+from retrac_plugin.draws.recorded import start_of
+from retrac_plugin.runs.findings import FOUND, NOT_RECORDED, UNUSABLE, Finding
 from retrac_plugin.trace.trace import Trace
 
 
@@ -16,6 +19,41 @@ def describe_trace(trace: Trace | None) -> list[Finding]:
     replayed = "timesteps replayed" if trace.noise_is_new else "timesteps and noise replayed"
     how = replayed if missing else "replayed exactly"
     return [Finding(FOUND, "trace", f"{visits}, {how}"), *missing]
+
+
+def describe_coverage(trace: Trace | None, steps: Sequence[int]) -> list[Finding]:
+    """Return what the recorded visits mean for each checkpoint's interval.
+
+    Args:
+        trace: What training recorded, or None.
+        steps: Of the run's checkpoints, oldest first.
+    """
+    if trace is None:
+        return []
+    return [finding for step in steps for finding in _of_interval(trace, steps, step)]
+
+
+def _of_interval(trace: Trace, steps: Sequence[int], step: int) -> list[Finding]:
+    start, subject = start_of(steps, step), f"checkpoint of step {step}"
+    remedy = f"Leave the checkpoint out: --leave-out {step}, or run.without({step}) in Python"
+    if step > trace.num_steps:
+        text = (
+            f"is later than what was recorded ({trace.num_steps} steps), so it is of another run "
+            f"or of a stretch that was done again after a resume. {remedy}"
+        )
+        return [Finding(UNUSABLE, subject, text)]
+    latest = trace.latest(step)
+    seen = int(((latest >= 0) & (trace.steps[latest] >= start)).sum())
+    if not seen:
+        text = f"no visit between steps {start} and {step} was recorded. {remedy}"
+        return [Finding(UNUSABLE, subject, text)]
+    if seen < trace.num_samples:
+        text = (
+            f"{trace.num_samples - seen} of {trace.num_samples} samples were not visited between "
+            f"steps {start} and {step}: their influence there is 0"
+        )
+        return [Finding(NOT_RECORDED, subject, text)]
+    return []
 
 
 def _new_noise(trace: Trace) -> list[Finding]:

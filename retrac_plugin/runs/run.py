@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -12,14 +12,18 @@ from retrac_plugin.checkpoints.checkpoint import Checkpoint
 from retrac_plugin.data.image_files import ExampleReader, FileExamples, PlainFiles
 from retrac_plugin.draws import Draws, Recorded, Uniform
 from retrac_plugin.draws.redrawing import with_other_draws
+from retrac_plugin.errors import InputError
 from retrac_plugin.model.diffusion import DiffusionModel
 from retrac_plugin.runs.findings import (
     CONTRADICTION,
     NOT_MODELLED,
     NOT_RECORDED,
+    UNUSABLE,
     Finding,
     of_kind,
 )
+from retrac_plugin.runs.replayed import describe_coverage
+from retrac_plugin.runs.series import without_steps
 from retrac_plugin.trace.trace import Trace
 
 CACHE = "retrac-cache"
@@ -51,7 +55,40 @@ class Run:
         """The draws of training: recorded where they were, else drawn as in training."""
         if self.recorded is not None:
             return self.recorded
-        return Uniform(1) if self.trace is None else Recorded(self.trace)
+        return Uniform(1) if self.trace is None else Recorded(self.trace, self.steps)
+
+    @property
+    def steps(self) -> tuple[int, ...]:
+        """The steps of the checkpoints, where they are known."""
+        return tuple(c.step for c in self.checkpoints if c.step is not None)
+
+    @property
+    def told(self) -> list[Finding]:
+        """The findings, and what the recorded visits mean for the checkpoints."""
+        return [*self.findings, *describe_coverage(self.trace, self.steps)]
+
+    def without(self, *steps: int) -> Run:
+        """Return the run without some of its checkpoints; the next ones stand for their steps too.
+
+        Raises:
+            InputError: If there is no checkpoint of a step, or none is left.
+        """
+        missing = [step for step in steps if step not in self.steps]
+        if missing or len(set(steps)) == len(self.checkpoints):
+            raise InputError(
+                f"cannot leave out the checkpoints of steps {', '.join(map(str, steps))}: the run "
+                f"has {', '.join(map(str, self.steps))}, and one at least must be left"
+            )
+        return replace(self, checkpoints=without_steps(self.checkpoints, steps))
+
+    def check_usable(self) -> None:
+        """Refuse a run that cannot be attributed as it is.
+
+        Raises:
+            InputError: For the first of the reasons that ``told`` gives.
+        """
+        for finding in of_kind(self.told, UNUSABLE):
+            raise InputError(f"{finding.subject}: {finding.text}")
 
     def train_examples(
         self,
@@ -70,9 +107,11 @@ class Run:
             device: Where to encode; default: where the network is.
 
         Raises:
-            InputError: If the images, or their captions, cannot be found or read.
+            InputError: If the images, or their captions, cannot be found or read, or the run cannot
+                be attributed.
             TraceError: If they are other files than those whose names were recorded.
         """
+        self.check_usable()
         folder = None if path is None else Path(path)
         examples = self.reader.train(folder, Path(cache), self._device(device))
         if self.trace is not None:
@@ -120,7 +159,7 @@ class Run:
             recorded = "not recorded, so drawn anew as training would"
         elif self.trace is not None and self.trace.noise_is_new:
             recorded = "the timesteps recorded and replayed, the noise drawn anew"
-        told = of_kind(self.findings, NOT_RECORDED, NOT_MODELLED, CONTRADICTION)
+        told = of_kind(self.told, NOT_RECORDED, NOT_MODELLED, CONTRADICTION, UNUSABLE)
         return "\n".join(
             [
                 f"{type(self.model.network).__name__}, {len(self.model.attributed_names())} "

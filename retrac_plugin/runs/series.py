@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from retrac_plugin.checkpoints.checkpoint import Checkpoint
@@ -40,8 +41,20 @@ def checkpoint_folders(directory: Path) -> dict[int, Path]:
     numbered = ((path.name.removeprefix("checkpoint-"), path) for path in folders)
     found = {int(number): path for number, path in numbered if number.isdigit()}
     if not found:
-        raise CheckpointError(f"no checkpoint-STEP folder in {str(directory)!r}")
+        raise CheckpointError(
+            f"no checkpoint-STEP folder in {str(directory)!r}{_remedy(directory)}"
+        )
     return dict(sorted(found.items()))
+
+
+def _remedy(directory: Path) -> str:
+    if not (directory / "model_index.json").is_file():
+        return ""
+    return (
+        ": a pipeline holds the weights at the end of training alone. Train with "
+        "--checkpointing_steps; or, for the weights that are there, make a folder checkpoint-STEP "
+        "of the steps that were trained, and copy the pipeline's denoiser folder into it"
+    )
 
 
 def find_trace(folders: dict[int, Path]) -> Trace | None:
@@ -52,6 +65,22 @@ def find_trace(folders: dict[int, Path]) -> Trace | None:
     """
     directory = next(iter(folders.values())).parent
     return read_trace(directory) if is_recorded(directory) else None
+
+
+def without_steps(checkpoints: Sequence[Checkpoint], steps: Sequence[int]) -> list[Checkpoint]:
+    """Return the others of some checkpoints, oldest first.
+
+    The next one after those that are left out has their step sizes besides its own, since it stands
+    for the training since the one before; after the last one, none does.
+    """
+    kept, waiting = [], 0.0
+    for checkpoint in checkpoints:
+        if checkpoint.step in steps:
+            waiting += checkpoint.step_size
+        else:
+            kept.append(replace(checkpoint, step_size=checkpoint.step_size + waiting))
+            waiting = 0.0
+    return kept
 
 
 def step_sizes_of_trace(trace: Trace, steps: Sequence[int]) -> list[float]:

@@ -117,19 +117,7 @@ class Trace:
         Raises:
             TraceError: If a sample was not visited by then, or the checkpoint is of another run.
         """
-        if step in self.replaced:
-            raise TraceError(
-                f"the checkpoint of step {step} was saved in a stretch that was done again after a "
-                "resume, and not saved again: its weights are of other visits than the trace's. "
-                "Leave it out"
-            )
-        if step > self.num_steps:
-            raise TraceError(
-                f"the checkpoint of step {step} is later than what was recorded "
-                f"({self.num_steps} steps): leave it out, it is of another run or of a stretch "
-                "that was done again after a resume"
-            )
-        visits = self._last_visits(step)[torch.as_tensor(ids)]
+        visits = self.latest(step)[torch.as_tensor(ids)]
         missing = [i for i, visit in zip(ids, visits.tolist(), strict=True) if visit < 0]
         if missing:
             raise TraceError(
@@ -192,7 +180,24 @@ class Trace:
     def _cache(self) -> dict[int, Tensor]:
         return {}
 
-    def _last_visits(self, step: int) -> Tensor:
+    def latest(self, step: int) -> Tensor:
+        """Return every sample's last visit before a step, ``[sample]``; -1 where it has none.
+
+        Raises:
+            TraceError: If that is later than what was recorded, or of another way of training.
+        """
+        if step in self.replaced:
+            raise TraceError(
+                f"the checkpoint of step {step} was saved in a stretch that was done again after a "
+                "resume, and not saved again: its weights are of other visits than the trace's. "
+                "Leave it out"
+            )
+        if step > self.num_steps:
+            raise TraceError(
+                f"the checkpoint of step {step} is later than what was recorded "
+                f"({self.num_steps} steps): leave it out, it is of another run or of a stretch "
+                "that was done again after a resume"
+            )
         if step not in self._cache:
             before = torch.nonzero(self.steps < step).squeeze(1)
             last = torch.full((self.num_samples,), -1)

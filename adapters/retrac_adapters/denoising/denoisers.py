@@ -17,6 +17,7 @@ from diffusers import (
 from torch import Tensor, nn
 
 from retrac_adapters.denoising.flux import predict_with_flux
+from retrac_plugin.errors import InputError
 from retrac_plugin.model.preconditioning import Conditions, Predict
 
 UNETS = (UNet2DModel, UNet2DConditionModel)
@@ -40,6 +41,27 @@ def predict_with(network: Any) -> Predict | None:
     if isinstance(model, nn.Module) and not isinstance(model, ModelMixin):
         return _predict_plainly
     return None
+
+
+def predict_with_timesteps_as_labels(network: Any) -> Predict:
+    """Return how to call a U-Net that is told the timesteps as class labels too.
+
+    That is ``--class_labels_conditioning timesteps`` of the DreamBooth scripts.
+
+    Raises:
+        InputError: If it is no denoiser that is known.
+    """
+    known = predict_with(network)
+    if known is None:
+        raise InputError(f"class_labels_conditioning: {type(network).__name__} is not known")
+    predict: Predict = known
+
+    def told(
+        call: Callable[..., Any], noisy: Tensor, timesteps: Tensor, conditions: Conditions
+    ) -> Tensor:
+        return predict(call, noisy, timesteps, {**conditions, "class_labels": timesteps})
+
+    return told
 
 
 def _predict_with_unet(

@@ -1,23 +1,22 @@
-"""Folders of images with captions, in the order in which the training scripts read them.
+"""Folders of images, with captions or without, in the order in which training scripts read them.
 
-That is the order of the datasets library's ``imagefolder``, version 3.4 or later: the rows of
-``metadata.jsonl`` or ``metadata.csv`` where there is one, else the files in the order of their
-paths. Hidden files are left out.
+That is the order of the datasets library's ``imagefolder``: the rows of ``metadata.jsonl`` or
+``metadata.csv`` where there is one among the files that are read, else these files themselves.
 """
 
 from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from retrac_plugin.data.image_files import IMAGE_SUFFIXES
+from retrac_adapters.images.folders import Choice, every_file, is_image, visible_files
 from retrac_plugin.errors import InputError
 
-CAPTION_COLUMN = "text"
-"""The default of ``--caption_column``."""
+CAPTION_COLUMN, IMAGE_COLUMN = "text", "image"
+"""The defaults of ``--caption_column`` and ``--image_column``."""
 
 
 class Captioned(NamedTuple):
@@ -27,28 +26,54 @@ class Captioned(NamedTuple):
     caption: str
 
 
-def read_captioned(folder: Path, column: str | None = None) -> list[Captioned]:
-    """Read an image folder with captions.
+def read_captioned(
+    folder: Path, column: str | None = None, image: str | None = None, ordered: bool = False
+) -> list[Captioned]:
+    """Read an image folder with captions, as ``data_files={"train": "FOLDER/**"}`` does.
 
     Args:
-        folder: With metadata files, in it or in its subfolders; several of them in the order of
-            their paths, though the datasets library promises none.
+        folder: With metadata files, in it or in its subfolders.
         column: Where they keep the captions, by default ``"text"``.
+        image: Which image of a row is meant, by default ``"image"``: ``file_name``; any other name
+            stands for ``NAME_file_name``.
+        ordered: Whether the order matters, since training recorded it; the datasets library
+            promises none between several metadata files.
 
     Raises:
-        InputError: If there is no metadata, or it lacks a caption or a file.
+        InputError: If there is no metadata, it lacks a caption or a file, or its order is needed
+            and not known.
     """
-    tables = [path for path in _visible(folder) if path.name in _READERS]
+    tables = _tables(folder, visible_files(folder), ordered)
     if not tables:
         raise InputError(
             f"no captions in {str(folder)!r}: expected a metadata.jsonl or metadata.csv with the "
             f"columns file_name and {column or CAPTION_COLUMN}"
         )
     return [
-        _captioned(row, table, f"{str(table)!r}, row {number}", column or CAPTION_COLUMN)
-        for table in tables
-        for number, row in enumerate(_READERS[table.name](table), start=1)
+        Captioned(path, _caption(row, where, column or CAPTION_COLUMN))
+        for path, row, where in _rows(tables, image)
     ]
+
+
+def read_images(
+    folder: Path, choice: Choice = every_file, image: str | None = None, ordered: bool = False
+) -> list[Path]:
+    """Return the images of a folder as ``imagefolder`` lists them.
+
+    Args:
+        folder: Subfolders are read too.
+        choice: Which of its files are the training set.
+        image: As of ``read_captioned``.
+        ordered: Likewise.
+
+    Raises:
+        InputError: If there is none, or metadata cannot be read or has no known order.
+    """
+    names = choice(visible_files(folder))
+    tables = _tables(folder, names, ordered)
+    if tables:
+        return [path for path, _, _ in _rows(tables, image)]
+    return _not_empty(folder, names)
 
 
 def images_in(folder: Path) -> list[Path]:
@@ -57,27 +82,60 @@ def images_in(folder: Path) -> list[Path]:
     Raises:
         InputError: If there is none.
     """
-    found = [path for path in _visible(folder) if path.suffix.lower() in IMAGE_SUFFIXES]
+    return _not_empty(folder, visible_files(folder))
+
+
+def _not_empty(folder: Path, names: Sequence[str]) -> list[Path]:
+    found = [folder / name for name in names if is_image(name)]
     if not found:
         raise InputError(f"no images in {str(folder)!r}: looked for *.png, *.jpg, ...")
     return found
 
 
-def _visible(folder: Path) -> list[Path]:
-    """Return all files but hidden ones, ordered as strings: ``a-b.png`` before ``a/b.png``."""
-    files = (path for path in folder.rglob("*") if path.is_file())
-    relative = sorted(path.relative_to(folder).as_posix() for path in files)
-    return [folder / name for name in relative if not _is_hidden(name)]
+def _tables(folder: Path, names: Sequence[str], ordered: bool) -> list[Path]:
+    """Return the metadata files among some files of a folder."""
+    found = [folder / name for name in names if Path(name).name in _READERS]
+    if len({path.suffix for path in found}) > 1:
+        shown = ", ".join(repr(str(path)) for path in found)
+        raise InputError(f"the datasets library refuses metadata of several kinds: {shown}")
+    if ordered and len(found) > 1:
+        raise InputError(
+            f"{str(folder)!r} has {len(found)} metadata files, between which the datasets library "
+            "has no fixed order, so which image a recorded id means is not known: training that is "
+            "to be recorded needs one file of metadata"
+        )
+    unread = next((n for n in names if Path(n).suffix == ".zip" or n.endswith(_PARQUET)), None)
+    if unread is not None:
+        raise InputError(
+            f"{str(folder / unread)!r} is not read: unpack archives, and keep metadata as .jsonl"
+        )
+    return found
 
 
-def _is_hidden(name: str) -> bool:
-    return any(part.startswith((".", "__")) for part in name.split("/"))
+def _rows(tables: Sequence[Path], image: str | None) -> list[tuple[Path, Mapping[str, Any], str]]:
+    """Return each row's image, the row, and where it stands."""
+    return [
+        (_file(row, table, where, image or IMAGE_COLUMN), row, where)
+        for table in tables
+        for number, row in enumerate(_READERS[table.name](table), start=1)
+        for where in [f"{str(table)!r}, row {number}"]
+    ]
 
 
-def _captioned(row: Mapping[str, Any], table: Path, where: str, column: str) -> Captioned:
-    name, caption = row.get("file_name", row.get("image_file_name")), row.get(column)
+def _file(row: Mapping[str, Any], table: Path, where: str, image: str) -> Path:
+    key = f"{image}_file_name"
+    name = row.get(key, row.get("file_name") if image == IMAGE_COLUMN else None)
     if not isinstance(name, str):
-        raise InputError(f"{where}: expected a file_name, got the columns {sorted(map(str, row))}")
+        wanted = "file_name" if image == IMAGE_COLUMN else key
+        raise InputError(f"{where}: expected a {wanted}, got the columns {sorted(map(str, row))}")
+    path = table.parent / name
+    if not path.resolve().is_relative_to(table.parent.resolve()) or not path.is_file():
+        raise InputError(f"{where}: no file {name!r} in {str(table.parent)!r}")
+    return path
+
+
+def _caption(row: Mapping[str, Any], where: str, column: str) -> str:
+    caption = row.get(column)
     if isinstance(caption, Sequence) and not isinstance(caption, str) and caption:
         caption = caption[0]  # the scripts choose one at random, and this one for validation
     if not isinstance(caption, str):
@@ -85,15 +143,12 @@ def _captioned(row: Mapping[str, Any], table: Path, where: str, column: str) -> 
             f"{where}: expected a caption in the column {column!r}, got {caption!r}. The script's "
             f"--caption_column names it: columns are {', '.join(sorted(map(str, row)))}"
         )
-    path = table.parent / name
-    if not path.resolve().is_relative_to(table.parent.resolve()) or not path.is_file():
-        raise InputError(f"{where}: no file {name!r} in {str(table.parent)!r}")
-    return Captioned(path, caption)
+    return caption
 
 
 def _read_jsonl(path: Path) -> list[dict[str, Any]]:
     try:
-        rows = [json.loads(line) for line in path.read_text("utf-8").splitlines() if line.strip()]
+        rows = [json.loads(line) for line in path.read_text("utf-8").split("\n") if line.strip()]
     except (OSError, ValueError) as error:
         raise InputError(f"cannot read {str(path)!r}: {error}") from error
     if not all(isinstance(row, dict) for row in rows):
@@ -109,4 +164,8 @@ def _read_csv(path: Path) -> list[dict[str, Any]]:
         raise InputError(f"cannot read {str(path)!r}: {error}") from error
 
 
-_READERS = {"metadata.jsonl": _read_jsonl, "metadata.csv": _read_csv}
+_READERS: dict[str, Callable[[Path], list[dict[str, Any]]]] = {
+    "metadata.jsonl": _read_jsonl,
+    "metadata.csv": _read_csv,
+}
+_PARQUET = "metadata.parquet"

@@ -5,15 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
+from torch import Tensor
 
-from retrac_adapters.images.captions import images_in
-from retrac_adapters.images.framing import Framing
+from retrac_adapters.images.captions import images_in, read_images
+from retrac_adapters.images.folders import is_image, train_split
 from retrac_adapters.scripts.arguments import Arguments
-from retrac_plugin.data.image_files import IMAGE_SUFFIXES, FileExamples, PlainFiles, read_examples
-from retrac_plugin.errors import InputError
+from retrac_plugin.data.image_files import FileExamples, PlainFiles, read_examples
+from retrac_plugin.errors import UnnamedDataError
+
+
+class Frame(Protocol):
+    """Whatever makes a tensor of an image file."""
+
+    def read(self, path: Path) -> Tensor:
+        """Return the image ``[3, side, side]`` in [-1, 1]."""
 
 
 @dataclass(frozen=True)
@@ -23,14 +31,20 @@ class FramedReader:
     Attributes:
         framing: How the script cropped them.
         arguments: The script's.
+        recorded: Whether training recorded ids, so that the order of images must be known.
     """
 
-    framing: Framing
+    framing: Frame
     arguments: Arguments
+    recorded: bool = False
 
     def train(self, path: Path | None, cache: Path, device: torch.device) -> FileExamples:
         """See ``ExampleReader.train``."""
-        return self._read(train_folder(self.arguments) if path is None else path)
+        folder = train_folder(self.arguments) if path is None else path
+        if not folder.is_dir():
+            return self._read(folder)
+        paths = read_images(folder, train_split, ordered=self.recorded)
+        return FramedImages(paths, folder, self.framing)
 
     def queries(
         self, path: Path, prompt: str | None, cache: Path, device: torch.device
@@ -38,12 +52,12 @@ class FramedReader:
         """See ``ExampleReader.queries``."""
         if prompt is not None:
             return PlainFiles().queries(path, prompt, cache, device)
+        if path.is_dir():
+            return FramedImages(images_in(path), path, self.framing)
         return self._read(path)
 
     def _read(self, path: Path) -> FileExamples:
-        if path.is_dir():
-            return FramedImages(images_in(path), path, self.framing)
-        if path.suffix.lower() in IMAGE_SUFFIXES:
+        if is_image(path.name):
             return FramedImages([path], path.parent, self.framing)
         return read_examples(path)
 
@@ -51,7 +65,7 @@ class FramedReader:
 class FramedImages(FileExamples):
     """Square images of one size, ``[3, side, side]`` in [-1, 1]."""
 
-    def __init__(self, paths: Sequence[Path], root: Path, framing: Framing) -> None:
+    def __init__(self, paths: Sequence[Path], root: Path, framing: Frame) -> None:
         self.paths, self.framing = paths, framing
         self.names = [path.relative_to(root).as_posix() for path in paths]
 
@@ -63,11 +77,14 @@ def train_folder(arguments: Arguments) -> Path:
     """Return the folder that a script was told to train on.
 
     Raises:
-        InputError: If it was told none, or it is not there.
+        UnnamedDataError: If it was told none, or it is not there.
     """
-    names = ("train_data_dir", "instance_data_dir")
+    names = ("train_data_dir", "instance_data_dir", "dataset_name")
     known = next((arguments.get(name) for name in names if arguments.get(name)), None)
     if known is None or not Path(known).is_dir():
         told = "no training folder" if known is None else f"{known!r}, which is no folder here"
-        raise InputError(f"the run's arguments name {told}: say where the training set is")
+        raise UnnamedDataError(
+            f"the run's arguments name {told}: say where the training set is. A dataset of the Hub "
+            "is saved as a folder of images with a metadata.jsonl, its rows in their order"
+        )
     return Path(known)

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from retrac_plugin.data.pictures import opened
 from retrac_plugin.errors import InputError
-from retrac_plugin.extras import requires
 
 INTERPOLATIONS = ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos")
 """The values of ``--image_interpolation_mode``."""
@@ -49,20 +50,15 @@ class Framing:
             InputError: If it cannot be read.
             MissingDependencyError: If Pillow is not installed.
         """
-        with requires("reading image files", "latents"):
-            from PIL import Image, ImageOps
-        try:
-            with Image.open(path) as image:
-                upright = ImageOps.exif_transpose(image).convert("RGB")
-                size = self._size(upright.size)
-                resized = upright.resize(size, Image.Resampling[self.interpolation.upper()])
-                framed = resized.crop(self._box(size))
-        except (OSError, SyntaxError, ValueError) as error:
-            raise InputError(f"cannot read the image {str(path)!r}: {error}") from error
+        with opened(path, "latents") as image:
+            upright = image.convert("RGB")
+            size = self.resized(upright.size)
+            resized = upright.resize(size, self._resampling())
+            framed = resized.crop(self.box(size))
         pixels = torch.from_numpy(np.array(framed)).permute(2, 0, 1)
         return (pixels.to(torch.float32) / 255 - 0.5) / 0.5
 
-    def _size(self, size: tuple[int, int]) -> tuple[int, int]:
+    def resized(self, size: tuple[int, int]) -> tuple[int, int]:
         """Return width and height once the shorter of them is ``resolution``."""
         shorter = min(size)
         width, height = (
@@ -71,6 +67,12 @@ class Framing:
         )
         return width, height
 
-    def _box(self, size: tuple[int, int]) -> tuple[int, int, int, int]:
+    def box(self, size: tuple[int, int]) -> tuple[int, int, int, int]:
+        """Return left, top, right and bottom of the square in a resized image."""
         left, top = (round((length - self.resolution) / 2) for length in size)
         return left, top, left + self.resolution, top + self.resolution
+
+    def _resampling(self) -> Any:
+        from PIL import Image
+
+        return Image.Resampling[self.interpolation.upper()]

@@ -14,6 +14,8 @@ from retrac_adapters.images.captions import Captioned, images_in, read_captioned
 from retrac_adapters.images.framed import train_folder
 from retrac_adapters.images.framing import Framing
 from retrac_adapters.latents.latents import Conditions, LatentExamples, Picture, TextEncoder
+from retrac_adapters.latents.micro_conditions import POOLED, time_ids_of_latent, with_time_ids
+from retrac_adapters.latents.reading_text import read_text
 from retrac_adapters.latents.vae import read_vae
 from retrac_adapters.scripts.arguments import Arguments
 from retrac_plugin.data.image_files import FileExamples, read_examples
@@ -33,12 +35,16 @@ class LatentReader:
         framing: How training cropped its images.
         arguments: The training script's.
         text: Encodes captions in the place of the home's own text encoder.
+        vae: The autoencoder's folder, where it is not the home's own.
+        recorded: Whether training recorded ids, so that the order of images must be known.
     """
 
     home: Path
     framing: Framing
     arguments: Arguments
     text: TextEncoder | None = None
+    vae: Path | None = None
+    recorded: bool = False
 
     def train(self, path: Path | None, cache: Path, device: torch.device) -> FileExamples:
         """See ``ExampleReader.train``."""
@@ -49,8 +55,11 @@ class LatentReader:
         if not self.has_text:
             pictures = _pictures(folder, None)
         elif prompt is None:
-            rows = read_captioned(folder, self.arguments.get("caption_column"))
-            pictures = [_captioned(row, folder) for row in self._selected(rows)]
+            pictures = [_captioned(row, folder) for row in self._selected(self._rows(folder))]
+        elif self.arguments.get("caption_column") and self.arguments.get("dataset_name"):
+            rows = sorted(self._rows(folder), key=lambda row: row.path.name)
+            own = [row._replace(caption=row.caption or prompt) for row in rows]
+            pictures = [*(_captioned(row, folder) for row in own), *self._class_pictures()]
         else:
             pictures = [*_pictures(folder, prompt), *self._class_pictures()]
         return self._encoded(pictures, cache, device)
@@ -74,6 +83,10 @@ class LatentReader:
     def has_text(self) -> bool:
         """Whether the denoiser is told captions."""
         return self.text is not None or (self.home / "text_encoder").is_dir()
+
+    def _rows(self, folder: Path) -> list[Captioned]:
+        columns = (self.arguments.get(name) for name in ("caption_column", "image_column"))
+        return read_captioned(folder, *columns, ordered=self.recorded)
 
     def _selected(self, rows: list[Captioned]) -> list[Captioned]:
         """Return what ``--max_train_samples`` left: the first of a permutation by ``--seed``."""
@@ -107,7 +120,7 @@ class LatentReader:
     def _encoded(
         self, pictures: Sequence[Picture], cache: Path, device: torch.device
     ) -> LatentExamples:
-        images = read_vae(self.home / "vae")
+        images = read_vae(self.vae or self.home / "vae")
         images.vae.to(device)
         if any(picture.fields for picture in pictures):
             ones = {LOSS_WEIGHT: torch.tensor(1.0)}
@@ -118,9 +131,7 @@ class LatentReader:
     def _text(self, device: torch.device) -> TextEncoder:
         if self.text is not None:
             return self.text.to(device)
-        from retrac_adapters.latents.text_encoders import read_text_encoder
-
-        return read_text_encoder(self.home).to(device)
+        return read_text(self.home, self.arguments).to(device)
 
     def _latents(
         self,
@@ -135,7 +146,10 @@ class LatentReader:
             return examples
         if prompt is None:
             raise _no_prompt(path)
-        return _Told(examples, Conditions([prompt], self._text(device), cache).of(prompt))
+        told = Conditions([prompt], self._text(device), cache).of(prompt)
+        if POOLED in told:
+            told = with_time_ids(told, time_ids_of_latent(self.framing))
+        return _Told(examples, told)
 
 
 class _Told(FileExamples):

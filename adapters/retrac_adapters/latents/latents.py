@@ -12,6 +12,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from retrac_adapters.images.framing import Framing
+from retrac_adapters.latents.micro_conditions import POOLED, time_ids_of, with_time_ids
 from retrac_adapters.latents.vae import MEAN, STD, ImageEncoder
 from retrac_plugin.data.encoded import EncodedRows, as_key, digest
 from retrac_plugin.data.examples import SAMPLE_KEY
@@ -89,6 +90,8 @@ class LatentExamples(FileExamples):
     def __getitem__(self, index: int) -> dict[str, Any]:
         picture, latent = self.pictures[index], self.latents[index]
         told = {} if self.conditions is None else self.conditions.of(picture.caption)
+        if POOLED in told:
+            told = with_time_ids(told, time_ids_of(picture.path, self.framing))
         key = self.keys[index]
         sample = {"sample": self._latent(latent, key), SAMPLE_KEY: key}
         return {**sample, **told, **(picture.fields or {})}
@@ -157,7 +160,7 @@ class Conditions:
             cache,
         )
 
-    def of(self, caption: str | None) -> dict[str, Tensor]:
+    def of(self, caption: str | None) -> dict[str, Any]:
         """Return the conditions of a caption; none where there is no caption."""
         return {} if caption is None else self.rows[self.position[caption]]
 

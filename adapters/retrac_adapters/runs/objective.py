@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from diffusers import FluxTransformer2DModel, SchedulerMixin
 
+from retrac_adapters.denoising.denoisers import predict_with_timesteps_as_labels
 from retrac_adapters.denoising.flux import predict_with_flux
 from retrac_adapters.denoising.schedules import EDM, edm_style, preconditioned_flow, read_schedule
+from retrac_adapters.denoising.timestep_bias import TimestepBias
 from retrac_adapters.scripts.arguments import UNCONDITIONAL, Arguments
-from retrac_plugin.model import distributions, weightings
+from retrac_adapters.scripts.options import FINDINGS
+from retrac_plugin.model import distributions, losses, weightings
+from retrac_plugin.model.losses import Loss
 from retrac_plugin.runs.findings import CONTRADICTION, FOUND, NOT_MODELLED, NOT_RECORDED, Finding
+
+HUBERS: dict[str, Callable[[float], Loss]] = {"huber": losses.huber, "smooth_l1": losses.smooth_l1}
+"""The values of ``--loss_type`` beside ``l2``, by the constant ``--huber_c``."""
+
+OFFSET_OF_DREAMBOOTH = 0.1
+"""What ``--offset_noise`` of train_dreambooth.py adds to a whole channel of the noise."""
 
 ADDING_ONE = ("dreambooth-lora-sd-xl", "dreambooth-lora-sd-15", "dreambooth-lora-playground")
 """Scripts whose min-SNR weight of a velocity is ``min(snr, gamma) / snr + 1``."""
+
+SUBTRACTING = ("text2image-fine-tune-sdxl",)
+"""Scripts that compare ``prediction - noise`` with the sample where that is the target."""
 
 WEIGHTINGS: dict[str, Callable[[], weightings.Weighting]] = {
     "sigma_sqrt": weightings.sigma_sqrt,
@@ -23,24 +36,13 @@ WEIGHTINGS: dict[str, Callable[[], weightings.Weighting]] = {
 }
 """The values of ``--weighting_scheme`` that weigh; the others choose timesteps."""
 
-UNMODELLED = {
-    "input_perturbation": "the noise of the noisy sample was perturbed, that of the target not",
-    "dream_training": "DREAM changed the noisy sample by the network's own prediction",
-    "train_text_encoder": "the text encoder was trained too; influence through it is left out",
-    "random_flip": "images were flipped at random, the dataset's are taken as they are",
-    "proportion_empty_prompts": "some captions were left out at random, the examples' are kept",
-}
-"""Arguments that change the loss in a way that the attribution does not follow."""
-
-AUGMENTATIONS = ("random_flip",)
-"""Those of them that change nothing but the sample."""
-
 
 @dataclass
 class Objective:
     """What to give ``retrac_plugin.wrap`` besides the network and the loss."""
 
     scheduler: Any
+    loss: Loss = "mse"
     options: dict[str, Any] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
 
@@ -50,7 +52,11 @@ class Objective:
 
 
 def read_objective(
-    scheduler: SchedulerMixin, network: Any, arguments: Arguments, replayed: bool = False
+    scheduler: SchedulerMixin,
+    network: Any,
+    arguments: Arguments,
+    replayed: bool = False,
+    loss: Loss = "mse",
 ) -> Objective:
     """Return the objective of a run, and what is not known of it.
 
@@ -59,8 +65,9 @@ def read_objective(
         network: The denoiser.
         arguments: The training script's.
         replayed: Whether samples are replayed as training saw them, augmented.
+        loss: What is asked for; where it is the default, the arguments say it.
     """
-    objective = Objective(_with_prediction_type(scheduler, arguments))
+    objective = Objective(_with_prediction_type(scheduler, arguments), loss)
     if objective.scheduler is not scheduler:
         _note_prediction_type(objective, scheduler, arguments)
     saved = type(scheduler).__name__
@@ -74,12 +81,57 @@ def read_objective(
         objective.note(FOUND, "schedule", described)
     if "weight" in objective.options:
         objective.note(FOUND, "weighting", objective.options["weight"].name)
+    _read_loss(objective, arguments)
+    _read_call(objective, network, arguments)
+    _read_noise(objective, arguments)
+    _note_unmodelled(objective, arguments, replayed)
+    return objective
+
+
+def _read_loss(objective: Objective, arguments: Arguments) -> None:
+    """Follow ``--loss_type`` of the scripts with a scheduled Huber loss."""
+    kind, c = arguments.get("loss_type", "l2"), float(arguments.get("huber_c", 0.1))
+    if kind not in HUBERS:
+        return
+    if objective.loss != "mse":
+        objective.note(
+            CONTRADICTION, "loss", f"the arguments say {kind}, {objective.loss!r} is taken"
+        )
+        return
+    objective.loss = HUBERS[kind](c)
+    schedule = arguments.get("huber_schedule", "snr")
+    if schedule == "constant":
+        objective.note(FOUND, "loss", f"{kind}, c = {c:g}")
+    else:
+        text = (
+            f"c of the {kind} loss fell with the timestep ({schedule}); c = {c:g} is taken for all"
+        )
+        objective.note(NOT_MODELLED, "huber_schedule", text)
+
+
+def _read_call(objective: Objective, network: Any, arguments: Arguments) -> None:
+    """Follow what the denoiser is told beside an example's own conditions."""
     if isinstance(network, FluxTransformer2DModel) and arguments.get("guidance_scale"):
         scale = float(arguments.get("guidance_scale"))
         objective.options["predict"] = predict_with_flux(network.config.guidance_embeds, scale)
-    objective.options["noise_offset"] = float(arguments.get("noise_offset", 0.0))
-    _note_unmodelled(objective, arguments, AUGMENTATIONS if replayed else ())
-    return objective
+    if arguments.get("class_labels_conditioning") == "timesteps":
+        objective.options["predict"] = predict_with_timesteps_as_labels(network)
+        text = "the denoiser is told the timestep as class label too"
+        objective.note(FOUND, "class_labels_conditioning", text)
+
+
+def _read_noise(objective: Objective, arguments: Arguments) -> None:
+    """Follow ``--noise_offset``, ``--offset_noise`` and ``--timestep_bias_strategy``."""
+    own = OFFSET_OF_DREAMBOOTH if arguments.get("offset_noise") else 0.0
+    objective.options["noise_offset"] = float(arguments.get("noise_offset", own))
+    strategy = arguments.get("timestep_bias_strategy", "none")
+    schedule = read_schedule(objective.scheduler)
+    if strategy != "none" and schedule is not None:
+        names = ("multiplier", "portion", "begin", "end")
+        told = {name: arguments.get(f"timestep_bias_{name}") for name in names}
+        bias = TimestepBias(strategy, **{n: v for n, v in told.items() if v is not None})
+        objective.options["timestep_distribution"] = bias.over(schedule.num_timesteps)
+        objective.note(FOUND, "timesteps", f"biased: {bias}")
 
 
 def _with_prediction_type(scheduler: SchedulerMixin, arguments: Arguments) -> SchedulerMixin:
@@ -113,6 +165,9 @@ def _read_diffusion(objective: Objective, prediction_type: str, arguments: Argum
         objective.options["weight"] = weightings.min_snr(float(gamma))
     elif prediction_type == "sample" and arguments.script == UNCONDITIONAL:
         objective.options["weight"] = weightings.snr()
+    elif prediction_type == "sample" and arguments.script in SUBTRACTING:
+        text = "the noise was taken from the prediction of the sample, which is not done here"
+        objective.note(NOT_MODELLED, "prediction_type", text)
     elif prediction_type == "sample" and not isinstance(scheduler, EDM):
         objective.note(
             NOT_RECORDED,
@@ -144,10 +199,10 @@ def _read_flow(objective: Objective, arguments: Arguments) -> None:
         objective.scheduler = preconditioned_flow(objective.scheduler)
 
 
-def _note_unmodelled(objective: Objective, arguments: Arguments, replayed: Sequence[str]) -> None:
-    for name, meaning in UNMODELLED.items():
-        if arguments.get(name) and name not in replayed:
-            objective.note(NOT_MODELLED, name, meaning)
+def _note_unmodelled(objective: Objective, arguments: Arguments, replayed: bool) -> None:
+    for name, meaning in FINDINGS.items():
+        if meaning.applies(arguments.get(name)) and not (replayed and meaning.of_samples):
+            objective.note(NOT_MODELLED, name, meaning.text)
     if arguments.get("with_prior_preservation"):
         objective.note(
             NOT_MODELLED,

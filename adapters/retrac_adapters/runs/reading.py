@@ -84,15 +84,16 @@ def _read_model(
     network, of_network = build_network(layout, base, arguments)
     scheduler = build_scheduler(layout, base)
     replayed = trace is not None and trace.keeps_samples
-    objective = read_objective(scheduler, network, arguments, replayed)
-    model = retrac_plugin.wrap(network, objective.scheduler, request.loss, **objective.options)
+    objective = read_objective(scheduler, network, arguments, replayed, request.loss)
+    model = retrac_plugin.wrap(network, objective.scheduler, objective.loss, **objective.options)
     return model, [*arguments.findings, *of_network, *objective.findings]
 
 
 def _find_base(request: RunRequest, arguments: Arguments) -> Path | None:
     """Return the folder of the model that a run started from, or None where it is not known."""
     name = request.base or arguments.get("pretrained_model_name_or_path")
-    found = None if name is None else find_base(name)
+    revision = arguments.get("revision") if request.base is None else None
+    found = None if name is None else find_base(name, revision=revision)
     if request.base is not None and found is None:
         raise InputError(
             f"base: {str(request.base)!r} is neither a folder nor a model in the Hugging Face cache"

@@ -11,7 +11,7 @@ from typing import Any
 
 from retrac_adapters.scripts.arguments import Arguments
 from retrac_plugin.checkpoints.weight_files import read_safely
-from retrac_plugin.errors import CheckpointError
+from retrac_plugin.errors import CheckpointError, InputError
 from retrac_plugin.runs.findings import CONTRADICTION, FOUND, NOT_RECORDED, Finding
 from retrac_plugin.runs.series import step_sizes_of_rates
 
@@ -29,6 +29,7 @@ def read_step_sizes(
 
     Raises:
         CheckpointError: If a file is damaged, or a pickle that would run code.
+        InputError: If all step sizes would be 0.
     """
     scheduled = [_rate_of_scheduler(folder) for folder in folders.values()]
     optimized = [_rate_of_optimizer(folder) for folder in folders.values()]
@@ -42,13 +43,36 @@ def read_step_sizes(
         for folder, a, b in zip(folders.values(), scheduled, optimized, strict=True)
         if a is not None and b is not None and abs(a - b) > 1e-6 * max(a, b)
     ]
+    rates, of_zeros = _not_all_zero(rates, arguments)
     known = [rate for rate in rates if rate is not None]
     stated = float(arguments.get("learning_rate", 1.0))
     complete = len(known) == len(rates)
-    findings.append(_describe_rates(rates, complete, arguments))
+    findings += of_zeros or [_describe_rates(rates, complete, arguments)]
     visits, about = _visits_per_step(next(iter(folders.values())), arguments)
     used = known if complete else [stated] * len(rates)
     return step_sizes_of_rates(used, list(folders), visits), [*findings, about]
+
+
+def _not_all_zero(
+    rates: list[float | None], arguments: Arguments
+) -> tuple[list[float | None], list[Finding]]:
+    """Return other rates than those of a schedule that had ended at all of its checkpoints.
+
+    Raises:
+        InputError: If nothing says what the rate was before.
+    """
+    if any(rate != 0 for rate in rates):
+        return rates, []
+    stated = arguments.get("learning_rate")
+    if not stated:
+        raise InputError(
+            "the learning rate is 0 at every checkpoint that is left, where its schedule had "
+            "ended, so that every score would be 0: state what it was before, as "
+            "--argument learning_rate=1e-4 or arguments={'learning_rate': 1e-4}; base_lrs in "
+            f"the checkpoint's {SCHEDULER} are where the schedule began"
+        )
+    text = f"0 at every checkpoint, where the schedule had ended; {stated} is taken, as argued"
+    return [float(stated)] * len(rates), [Finding(NOT_RECORDED, "learning rates", text)]
 
 
 def _rate_of_scheduler(folder: Path) -> float | None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from retrac_adapters.scripts.commands import options_of, script_of
+from retrac_adapters.scripts.defaults import defaults_of
+from retrac_adapters.scripts.options import KNOWN, MATTERING, unknown_options
 from retrac_plugin.errors import InputError
 from retrac_plugin.runs.findings import CONTRADICTION, FOUND, NOT_RECORDED, Finding
 
@@ -17,30 +20,6 @@ FILE = "hparams.yml"
 
 UNCONDITIONAL = "train_unconditional"
 """What ``train_unconditional.py`` calls itself."""
-
-MATTERING = {
-    "do_edm_style_training",
-    "dream_training",
-    "gradient_accumulation_steps",
-    "guidance_scale",
-    "input_perturbation",
-    "learning_rate",
-    "logit_mean",
-    "logit_std",
-    "lora_alpha",
-    "mode_scale",
-    "noise_offset",
-    "precondition_outputs",
-    "prediction_type",
-    "prior_loss_weight",
-    "random_flip",
-    "snr_gamma",
-    "train_batch_size",
-    "train_text_encoder",
-    "weighting_scheme",
-    "with_prior_preservation",
-}
-"""Arguments that the loss or the step sizes depend on."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +63,9 @@ def read_arguments(
     """
     files = sorted(directory.glob(f"*/*/*/{FILE}"), key=lambda path: path.parent.name)
     recorded = [_read(path) for path in files]
-    latest = recorded[-1] if recorded else options_of(command)
+    defaults = defaults_of(command)
+    latest = recorded[-1] if recorded else {**(defaults or {}), **options_of(command)}
+    _check_stated(stated, latest)
     script = _script(directory, files, stated) or script_of(command)
     findings = [_origin(files, command, stated, script)]
     findings += [
@@ -107,7 +88,29 @@ def read_arguments(
         for name, value in stated.items()
         if name in latest and latest[name] != value
     ]
-    return Arguments({**latest, **stated}, script, tuple(findings), complete=bool(files))
+    complete = bool(files) or defaults is not None
+    values = {**latest, **stated}
+    return Arguments(values, script, (*findings, *_of_unknown(values)), complete)
+
+
+def _check_stated(stated: Mapping[str, Any], recorded: Mapping[str, Any]) -> None:
+    """Refuse a stated argument that no script has: it is misspelt, and would change nothing."""
+    for name in stated:
+        if name not in KNOWN and name not in recorded:
+            near = get_close_matches(name, KNOWN, n=1)
+            meant = f": was {near[0]!r} meant?" if near else ""
+            raise InputError(
+                f"argument {name!r} is no option of a training script that is known, nor one that "
+                f"the run recorded{meant}"
+            )
+
+
+def _of_unknown(values: Mapping[str, Any]) -> list[Finding]:
+    unknown = unknown_options(values)
+    if not unknown:
+        return []
+    text = f"not known, so taken to change nothing: {', '.join(unknown)}"
+    return [Finding(NOT_RECORDED, "options", text)]
 
 
 def _read(path: Path) -> dict[str, Any]:

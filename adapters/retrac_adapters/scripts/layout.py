@@ -58,15 +58,23 @@ def find_scheduler(*homes: Path) -> Path | None:
     return next((path for path in files if path.is_file()), None)
 
 
-def find_base(name: str | Path) -> Path | None:
-    """Return the folder of a model by its path, or by its name in the Hugging Face cache."""
+def find_base(
+    name: str | Path, file: str = "model_index.json", revision: str | None = None
+) -> Path | None:
+    """Return the folder of a model by its path, or by its name in the Hugging Face cache.
+
+    Args:
+        name: Its path or name.
+        file: What lies in the folder in the cache.
+        revision: Of the model in the cache; None for the one that is downloaded by default.
+    """
     folder = Path(name)
     if folder.is_dir():
         return folder
     with requires(f"looking for {str(name)!r} in the Hugging Face cache", "diffusers"):
         from huggingface_hub import try_to_load_from_cache
     try:
-        found = try_to_load_from_cache(str(name), "model_index.json")
+        found = try_to_load_from_cache(str(name), file, revision=revision)
     except ValueError:  # a path that does not exist is no name of the Hub either
         return None
     return Path(found).parent if isinstance(found, str) else None

@@ -12,6 +12,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from retrac_adapters.scripts.arguments import Arguments
+from retrac_adapters.scripts.foreign import CONVERT, KOHYA
 from retrac_adapters.scripts.layout import PARTS
 from retrac_plugin.checkpoints.weight_files import read_weights
 from retrac_plugin.errors import CheckpointError
@@ -19,6 +20,8 @@ from retrac_plugin.runs.findings import FOUND, NOT_MODELLED, NOT_RECORDED, Findi
 
 ADAPTER = "default"
 """What the training scripts call the adapter."""
+
+MAGNITUDE = ".lora_magnitude_vector"
 
 METADATA = "lora_adapter_metadata"
 
@@ -31,6 +34,8 @@ def find_part(file: Path) -> str:
     """
     prefixes = {name.split(".")[0] for name in read_weights(file)}
     part = next((part for part in PARTS if part in prefixes), None)
+    if part is None and any(prefix.startswith(KOHYA) for prefix in prefixes):
+        raise CheckpointError(f"{str(file)!r} has the names of kohya's scripts. {CONVERT}")
     if part is None:
         adapted = ", ".join(sorted(prefixes))
         raise CheckpointError(f"{str(file)!r} adapts {adapted}: expected one of {', '.join(PARTS)}")
@@ -77,6 +82,8 @@ def read_as_adapter(part: str) -> Callable[[Path], dict[str, Tensor]]:
 
 
 def _in_network(name: str) -> str:
+    if name.endswith(MAGNITUDE):  # of DoRA, which peft's state dict names without ".weight"
+        return f"{name}.{ADAPTER}.weight"
     stem, _, last = name.rpartition(".")
     return f"{stem}.{ADAPTER}.{last}"
 

@@ -12,7 +12,7 @@ from diffusers import ModelMixin, SchedulerMixin
 from retrac_adapters.scripts.arguments import Arguments
 from retrac_adapters.scripts.layout import Layout, find_scheduler
 from retrac_adapters.scripts.lora import adapt
-from retrac_plugin.checkpoints.weight_files import read_weights
+from retrac_plugin.checkpoints.weight_files import find_weights, read_weights
 from retrac_plugin.errors import CheckpointError, InputError
 from retrac_plugin.runs.findings import FOUND, Finding
 
@@ -67,7 +67,8 @@ def _build_adapted(
         )
     network = build(base / layout.part / "config.json", ModelMixin)
     try:
-        network.load_state_dict(read_weights(base / layout.part))
+        weights = find_weights(base / layout.part, arguments.get("variant"))
+        network.load_state_dict(read_weights(weights))
     except RuntimeError as error:
         raise CheckpointError(f"the weights in {str(base)!r} do not fit: {error}") from error
     found = _describe(network, base)

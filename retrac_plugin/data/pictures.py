@@ -1,0 +1,70 @@
+"""Picture files as tensors, upright, by what their pixels mean: bytes, 16 bits, or fractions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from retrac_plugin.errors import InputError
+from retrac_plugin.extras import requires
+
+SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N")
+"""Pillow's modes of grey pictures of 16 bits."""
+
+GREY = ("1", "L")
+
+
+@contextmanager
+def opened(path: Path, extra: str = "report") -> Iterator[Any]:
+    """Open a picture with Pillow, turned upright as its EXIF data says.
+
+    Args:
+        path: Its file.
+        extra: The extra that brings Pillow, for the message.
+
+    Raises:
+        InputError: If it cannot be read, also while it is used.
+        MissingDependencyError: If Pillow is not installed.
+    """
+    with requires("reading image files", extra):
+        from PIL import Image, ImageOps
+    try:
+        with Image.open(path) as image:
+            yield ImageOps.exif_transpose(image)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise InputError(f"cannot read the image {str(path)!r}: {error}") from error
+
+
+def read_picture(path: Path) -> Tensor:
+    """Return a picture ``[C, H, W]`` in [-1, 1], float32: grey ones with one channel, others RGB.
+
+    Black is -1 and white 1, whether a pixel has 8 bits, 16 bits, or is a fraction between 0 and 1.
+
+    Raises:
+        InputError: If it cannot be read, or which of its values is white is not known.
+    """
+    with opened(path) as image:
+        if image.mode in SIXTEEN_BITS:
+            grey = np.array(image).astype(np.float32) / np.iinfo(np.uint16).max
+        elif image.mode in ("F", "I"):
+            grey = _fractions(np.array(image), path)
+        else:
+            pixels = np.array(image.convert("L" if image.mode in GREY else "RGB"))
+            return torch.from_numpy(np.atleast_3d(pixels)).permute(2, 0, 1).float() / 127.5 - 1
+    return torch.from_numpy(grey)[None] * 2 - 1
+
+
+def _fractions(values: Any, path: Path) -> Any:
+    if values.dtype.kind != "f" or not ((values >= 0) & (values <= 1)).all():
+        low, high = values.min(), values.max()
+        raise InputError(
+            f"{str(path)!r} holds values of {values.dtype} from {low:g} to {high:g}: expected 8 or "
+            "16 bits, or fractions between 0 and 1. Pass an .npy of images as training saw them"
+        )
+    return values
