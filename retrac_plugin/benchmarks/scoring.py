@@ -72,6 +72,7 @@ def score_methods(
     tell: Tell,
     kept: Path | None = None,
     self_influence: bool = False,
+    fresh: bool = False,
 ) -> list[Outcome]:
     """Score every method; one that fails gives an outcome with its reason.
 
@@ -86,6 +87,7 @@ def score_methods(
             run that goes on after another; their seconds are those of the run that computed them.
         self_influence: Whether to compute that too, of methods that offer it; its cost is not
             counted.
+        fresh: Whether to compute anew what is found there, and keep that.
     """
     failed: dict[str, str] = {}
     ready: list[Candidate] = []
@@ -95,7 +97,7 @@ def score_methods(
             ready += candidates(task, method, choose)
         except Exception as error:  # a third party's constructor may raise anything
             failed[method] = _one_line(error)
-    keeper = Keeper(task, kept)
+    keeper = Keeper(task, kept, tell, fresh)
     own = partial(_self_influence, task, keeper, tell) if self_influence else None
     scored: dict[str, list[_Scored]] = {}
     for one in _all_scored(task, ready, keeper, tell, failed):
