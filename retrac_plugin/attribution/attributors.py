@@ -20,6 +20,7 @@ from tqdm.auto import tqdm
 
 from retrac_plugin.attribution.budget import as_bytes
 from retrac_plugin.attribution.matrix_files import mapped_zeros
+from retrac_plugin.attribution.overriding import does_otherwise
 from retrac_plugin.attribution.passes import CheckpointPass
 from retrac_plugin.attribution.planning import plan_for
 from retrac_plugin.attribution.rescaling import DIFFUSION_RETRAC, DIFFUSION_TRACIN, Method
@@ -111,7 +112,7 @@ class DiffusionAttributor:
         Raises:
             RetracError: If the data, a checkpoint or a gradient cannot be used.
         """
-        return attribute_together([self], train, queries)[0]
+        return _attribute_sharing([self], train, queries)[0]
 
     def self_influence(self, train: Examples, query_draws: Draws | None = None) -> Tensor:
         """Return the influence of every training sample on itself, ``[train]``.
@@ -196,13 +197,31 @@ def attribute_together(
     """Return the scores of several methods for the gradients of one.
 
     Args:
-        attributors: They may differ in nothing but their method.
+        attributors: They may differ in nothing but their method; a subclass that overrides how
+            scores are made is asked by itself.
         train: The training set.
         queries: The images to explain.
 
     Raises:
         InputError: If the attributors differ in model, checkpoints or draws.
     """
+    sharing = [each for each in attributors if not scores_by_itself(each)]
+    shared = iter(_attribute_sharing(sharing, train, queries) if sharing else [])
+    return [
+        each.attribute(train, queries) if scores_by_itself(each) else next(shared)
+        for each in attributors
+    ]
+
+
+def scores_by_itself(attributor: DiffusionAttributor) -> bool:
+    """Whether an attributor's class overrides more than ``method``."""
+    own = ("attribute", "passes", "bar", "zeros", "zeros_for")
+    return does_otherwise(attributor, DiffusionAttributor, *own)
+
+
+def _attribute_sharing(
+    attributors: Sequence[DiffusionAttributor], train: Examples, queries: Examples
+) -> list[Scores]:
     first = attributors[0]
     for other in attributors[1:]:
         shared = ("model", "checkpoints", "train_draws", "query_draws", "device")
