@@ -9,29 +9,31 @@ Estimation", TMLR 2024.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 
-from retrac_plugin.attribution.budget import as_bytes
+from retrac_plugin.attribution.budget import Needs, Plan, as_bytes
 from retrac_plugin.attribution.matrix_files import mapped_zeros
 from retrac_plugin.attribution.overriding import does_otherwise
 from retrac_plugin.attribution.passes import CheckpointPass
-from retrac_plugin.attribution.planning import plan_for
+from retrac_plugin.attribution.planning import needs_of
+from retrac_plugin.attribution.query_side import query_blocks
 from retrac_plugin.attribution.rescaling import DIFFUSION_RETRAC, DIFFUSION_TRACIN, Method
 from retrac_plugin.attribution.scores import Scores
-from retrac_plugin.checkpoints.checkpoint import Checkpoint, check_checkpoints
+from retrac_plugin.attribution.setting import Progress, Setting
+from retrac_plugin.attribution.train_side import own_products, train_products
+from retrac_plugin.checkpoints.checkpoint import Checkpoint
 from retrac_plugin.data.examples import Examples, ExampleSource
 from retrac_plugin.draws import Draws, Recorded, Strided, Uniform
 from retrac_plugin.errors import InputError
 from retrac_plugin.gradients.engine import EngineFactory
 from retrac_plugin.gradients.streamed import StreamedEngine
-from retrac_plugin.model.diffusion import DiffusionModel, check_deterministic
+from retrac_plugin.model.diffusion import DiffusionModel
 
 
 class DiffusionAttributor:
@@ -72,17 +74,9 @@ class DiffusionAttributor:
         query_store: str | Path | None = None,
         device: str | torch.device | None = None,
         engine: EngineFactory = StreamedEngine,
-        progress: bool | Callable[[int], Any] | None = None,
+        progress: Progress = None,
     ) -> None:
-        if not isinstance(model, DiffusionModel):
-            raise InputError(
-                f"model: expected what retrac_plugin.wrap(network, scheduler) returns, got a "
-                f"{type(model).__name__}"
-            )
-        if batch_size < 1:
-            raise InputError(f"batch_size must be at least 1, got {batch_size}")
-        self.model = model
-        self.checkpoints = check_checkpoints(checkpoints)
+        self.setting = Setting.build(model, checkpoints, batch_size, device, engine, progress)
         self.train_draws: Draws = Uniform(1) if train_draws is None else train_draws
         self.query_draws: Draws = Strided(10, noise_draws=4) if query_draws is None else query_draws
         if isinstance(train_draws, Recorded) and None in [c.step for c in self.checkpoints]:
@@ -90,17 +84,28 @@ class DiffusionAttributor:
                 "train_draws: recorded draws are found by a checkpoint's training step, and one of "
                 "these has none. Write Checkpoint(parameters, step_size, step)"
             )
-        self.batch_size = batch_size
         self.max_memory = None if max_memory is None else as_bytes(max_memory)
-        self.device = _device(device, model)
         if query_store is not None and self.device.type != "cpu":
             raise InputError(
                 f"query_store: files are mapped into the CPU's memory, and this runs on "
                 f"{self.device}. Give max_memory instead: queries are then taken in blocks"
             )
         self.query_store = query_store
-        self.engine = engine
-        self.progress = progress
+
+    @property
+    def model(self) -> DiffusionModel:
+        """The diffusion model."""
+        return self.setting.model
+
+    @property
+    def checkpoints(self) -> Sequence[Checkpoint]:
+        """Its checkpoints."""
+        return self.setting.checkpoints
+
+    @property
+    def device(self) -> torch.device:
+        """Where gradients are computed."""
+        return self.setting.device
 
     def attribute(self, train: Examples, queries: Examples) -> Scores:
         """Return the influence of every training sample on every query.
@@ -124,41 +129,46 @@ class DiffusionAttributor:
                 the same number for every sample, so give ``query_draws`` there.
         """
         source = ExampleSource(train, "train")
-        total = self.zeros(len(source))
+        total = self.setting.zeros(len(source))
         with self.bar(len(source)) as bar:
-            for k, at in enumerate(self.passes(bar)):
+            for at in self.setting.passes(bar.update):
                 if query_draws is None:
-                    nothing = torch.zeros(0, at.engine.width, dtype=at.dtype, device=at.device)
-                    _, norms = at.train_products(source, self.train_draws, nothing)
+                    nothing = at.zeros(0, at.engine.width)
+                    _, norms = train_products(at, source, self.train_draws, nothing)
                     products = norms * (norms * self.method.rescale(norms))
                 else:
-                    products, norms = at.own_products(
-                        source, self.train_draws, query_draws, self.method.rescale
+                    products, norms = own_products(
+                        at, source, self.train_draws, query_draws, self.method.rescale
                     )
-                total += self.checkpoints[k].step_size * products * self.method.rescale(norms)
+                total += at.checkpoint.step_size * products * self.method.rescale(norms)
         return total
-
-    def passes(self, bar: Any, batch_size: int | None = None) -> Iterator[CheckpointPass]:
-        """Yield every checkpoint, loaded in its turn and not kept; ``bar`` counts the samples."""
-        check_deterministic(self.model.network)
-        for position, checkpoint in enumerate(self.checkpoints):
-            yield CheckpointPass(
-                self.model,
-                checkpoint,
-                position,
-                self.engine,
-                self.device,
-                batch_size or self.batch_size,
-                bar.update,
-            )
 
     def bar(self, samples: int) -> Any:
         """Return the progress bar, a context manager, for ``samples`` at every checkpoint."""
-        total = samples * len(self.checkpoints)
-        if callable(self.progress):
-            return self.progress(total)
-        disable = None if self.progress is None else not self.progress
-        return tqdm(total=total, desc=self.method.name, unit="sample", disable=disable, leave=False)
+        return self.setting.bar(samples * len(self.checkpoints), self.method.name)
+
+    def plan(self, train: ExampleSource, queries: int, matrices: int, weights: int = 1) -> Plan:
+        """Return how to cut a job to what ``max_memory`` allows; without it, nothing is cut.
+
+        Args:
+            train: The training set.
+            queries: How many there are.
+            matrices: Gradients to be held for each query.
+            weights: Checkpoints to be held together.
+
+        Raises:
+            InputError: If not even one query fits.
+        """
+        if self.max_memory is None:
+            return Plan(self.setting.batch_size, queries)
+        needs = self.needs(train, matrices, weights)
+        return needs.plan(self.max_memory, self.setting.batch_size, queries)
+
+    def needs(self, train: ExampleSource, matrices: int, weights: int = 1) -> Needs:
+        """Return what a job takes; see ``plan``."""
+        held = 0 if self.query_store else matrices
+        draws = self.train_draws, self.query_draws
+        return needs_of(self.setting, train, *draws, held, weights)
 
     def zeros_for(self, at: CheckpointPass) -> Callable[..., Tensor] | None:
         """Return what makes the matrix of query gradients, None for memory."""
@@ -166,12 +176,25 @@ class DiffusionAttributor:
             return None
         return partial(mapped_zeros, self.query_store, dtype=at.dtype)
 
-    def zeros(self, *shape: int) -> Tensor:
-        """Return scores of 0, in the model's floating type but never in less than float32."""
-        own = next(self.model.network.parameters()).dtype
-        return torch.zeros(
-            *shape, dtype=torch.promote_types(own, torch.float32), device=self.device
-        )
+    def differences(self, other: DiffusionAttributor) -> list[str]:
+        """Return in what, of all that decides gradients, another one differs."""
+        draws = ("train_draws", "query_draws")
+        found = [name for name in draws if getattr(self, name) != getattr(other, name)]
+        return [*self.setting.differences(other.setting), *found]
+
+    def about(self) -> dict[str, Any]:
+        """Return how scores are made, to be written along."""
+        sizes = {name: p.numel() for name, p in self.model.network.named_parameters()}
+        names = self.model.attributed_names()
+        return {
+            "method": self.method.name,
+            "attributed_parameters": sum(sizes[name] for name in names),
+            "of_parameters": sum(sizes.values()),
+            "train_draws": type(self.train_draws).__name__,
+            "query_draws": type(self.query_draws).__name__,
+            "checkpoint_steps": [checkpoint.step for checkpoint in self.checkpoints],
+            "step_sizes": [checkpoint.step_size for checkpoint in self.checkpoints],
+        }
 
 
 class DiffusionTracIn(DiffusionAttributor):
@@ -224,57 +247,37 @@ def _attribute_sharing(
 ) -> list[Scores]:
     first = attributors[0]
     for other in attributors[1:]:
-        shared = ("model", "checkpoints", "train_draws", "query_draws", "device")
-        differing = [name for name in shared if getattr(other, name) != getattr(first, name)]
+        differing = first.differences(other)
         if differing:
             raise InputError(f"attributors must share {', '.join(differing)} to share gradients")
     sources = ExampleSource(train, "train"), ExampleSource(queries, "queries")
     sizes = len(sources[1]), len(sources[0])
-    values = first.zeros(len(attributors), *sizes)
-    norms = first.zeros(len(first.checkpoints), sizes[1])
+    values = first.setting.zeros(len(attributors), *sizes)
+    norms = first.setting.zeros(len(first.checkpoints), sizes[1])
     rescalings = [attributor.method.rescale for attributor in attributors]
     fallbacks: dict[str, str] = {}
-    plan = plan_for(first, sources[0], sizes[0], len(attributors))
+    plan = first.plan(sources[0], sizes[0], len(attributors))
     with first.bar(plan.samples(sizes[1], sizes[0])) as bar:
-        for k, at in enumerate(first.passes(bar, plan.batch_size)):
+        for k, at in enumerate(first.setting.passes(bar.update, plan.batch_size)):
             start = 0
-            for gradients in at.query_blocks(
-                sources[1], first.query_draws, rescalings, plan.queries_at_once, first.zeros_for(at)
+            for gradients in query_blocks(
+                at,
+                sources[1],
+                first.query_draws,
+                rescalings,
+                plan.queries_at_once,
+                first.zeros_for(at),
             ):
-                products, norms[k] = at.train_products(
-                    sources[0], first.train_draws, gradients.flatten(0, 1)
+                products, norms[k] = train_products(
+                    at, sources[0], first.train_draws, gradients.flatten(0, 1)
                 )
                 products = products.T.reshape(*gradients.shape[:2], -1)
                 stop = start + gradients.shape[1]
                 for total, rescale, part in zip(values, rescalings, products, strict=True):
-                    scaled = first.checkpoints[k].step_size * part * rescale(norms[k])
-                    total[start:stop] += scaled
+                    total[start:stop] += at.checkpoint.step_size * part * rescale(norms[k])
                 start = stop
             fallbacks |= at.engine.fallbacks()
     return [
-        Scores(total, norms, _about(attributor) | {"fallbacks": fallbacks})
+        Scores(total, norms, attributor.about() | {"fallbacks": fallbacks})
         for total, attributor in zip(values, attributors, strict=True)
     ]
-
-
-def _about(attributor: DiffusionAttributor) -> dict[str, Any]:
-    sizes = {name: p.numel() for name, p in attributor.model.network.named_parameters()}
-    names = attributor.model.attributed_names()
-    return {
-        "method": attributor.method.name,
-        "attributed_parameters": sum(sizes[name] for name in names),
-        "of_parameters": sum(sizes.values()),
-        "train_draws": type(attributor.train_draws).__name__,
-        "query_draws": type(attributor.query_draws).__name__,
-        "checkpoint_steps": [checkpoint.step for checkpoint in attributor.checkpoints],
-        "step_sizes": [checkpoint.step_size for checkpoint in attributor.checkpoints],
-    }
-
-
-def _device(device: str | torch.device | None, model: DiffusionModel) -> torch.device:
-    if device is None:
-        return next(model.network.parameters()).device
-    try:
-        return torch.device(device)
-    except RuntimeError as error:
-        raise InputError(f"device: expected such as 'cpu' or 'cuda:0', got {device!r}") from error

@@ -15,7 +15,9 @@ import torch
 from torch import Tensor
 
 from retrac_plugin.attribution.attributors import DiffusionAttributor
+from retrac_plugin.attribution.features import train_gradients
 from retrac_plugin.attribution.passes import CheckpointPass
+from retrac_plugin.attribution.query_side import query_gradients
 from retrac_plugin.data.examples import Examples, ExampleSource
 from retrac_plugin.errors import InputError
 
@@ -40,7 +42,7 @@ def train_embeddings(
     draws, rescale = attributor.train_draws, attributor.method.rescale
 
     def rescaled(at: CheckpointPass, source: ExampleSource) -> Iterator[Tensor]:
-        for gradients, norms in at.train_gradients(source, draws):
+        for gradients, norms in train_gradients(at, source, draws):
             yield gradients * rescale(norms)[:, None]
 
     return _embed(attributor, ExampleSource(train, "train"), aggregate, rescaled)
@@ -62,7 +64,7 @@ def query_embeddings(
     draws, rescale = attributor.query_draws, attributor.method.rescale
     source = ExampleSource(queries, "queries")
     return _embed(
-        attributor, source, aggregate, lambda at, s: at.query_gradients(s, draws, [rescale])
+        attributor, source, aggregate, lambda at, s: query_gradients(at, s, draws, [rescale])
     )
 
 
@@ -86,7 +88,7 @@ def _embed(
     factors = [root_of_step_size(checkpoint.step_size) for checkpoint in attributor.checkpoints]
     columns = []
     with attributor.bar(len(source)) as bar:
-        for factor, at in zip(factors, attributor.passes(bar), strict=True):
+        for factor, at in zip(factors, attributor.setting.passes(bar.update), strict=True):
             blocks = gradients(at, source)
             columns.append(factor * (_sum(blocks) if aggregate else torch.cat(list(blocks))))
     return torch.cat(columns, dim=1)

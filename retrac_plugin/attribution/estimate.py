@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from retrac_plugin.attribution.attributors import DiffusionAttributor
-from retrac_plugin.attribution.planning import plan_for
 from retrac_plugin.attribution.timing import Probe
 from retrac_plugin.data.examples import Examples, ExampleSource
 from retrac_plugin.data.image_files import FileExamples
@@ -81,7 +80,7 @@ def estimate(
         )
     encoding, cache = _encoding(train)
     first, source = attributors[0], ExampleSource(train, "train")
-    plan = plan_for(first, source, num_queries, len(attributors))
+    plan = first.plan(source, num_queries, len(attributors))
     probe = Probe(first, train, plan, len(attributors))
     num_checkpoints, num_train = len(first.checkpoints), len(source)
     times, blocks = repeats * num_checkpoints, -(-num_queries // plan.queries_at_once)

@@ -1,47 +1,66 @@
-"""The two passes of one checkpoint: the queries' gradients, then the train set's products."""
+"""One checkpoint, and how samples are led past it: the one way to whatever is made of gradients."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 import torch
 from torch import Tensor
 
 from retrac_plugin.attribution.budget import saved_bytes
-from retrac_plugin.attribution.gradient_rows import add_rows, check_finite
+from retrac_plugin.attribution.finite import FiniteCheck
 from retrac_plugin.attribution.noising import Noising
-from retrac_plugin.attribution.rescaling import Rescaling
 from retrac_plugin.checkpoints.checkpoint import Checkpoint, load_into
-from retrac_plugin.data.examples import Block, ExampleSource, gathered
+from retrac_plugin.data.examples import Block, ExampleSource
 from retrac_plugin.draws import Draws
 from retrac_plugin.gradients.engine import (
     EngineFactory,
-    Features,
     GradientEngine,
     LossFunction,
     Parameters,
-    Products,
 )
 from retrac_plugin.model.diffusion import DiffusionModel, NoisyBatch
 
 Tick = Callable[[int], object]
 """Called with the number of samples done, for a progress bar."""
 
-Zeros = Callable[..., Tensor]
-"""Makes zeros of a shape."""
-
-Projecting = Callable[[Iterable[NoisyBatch], int], Iterator[Features]]
-"""``(batches, draws of a row) -> projected rows``, batch by batch and in order."""
-
 GRADIENT_BYTES = 2**28
 """Roughly how much memory whole gradients may take at a time where only a block is needed."""
 
 
+class Made(Protocol):
+    """What an engine makes of the rows of a batch: products, or features."""
+
+    @property
+    def losses(self) -> Tensor:
+        """``[row, draw]``."""
+
+    @property
+    def norms(self) -> Tensor:
+        """``[row]``."""
+
+
+Some = TypeVar("Some", bound=Made)
+
+Making = Callable[[Iterable[NoisyBatch], int], Iterator[Some]]
+"""``(batches, draws of a row) -> what is made of them``, batch by batch and in order."""
+
+
+class Led(NamedTuple, Generic[Some]):
+    """The rows of one batch, and what was made of them."""
+
+    made: Some
+    places: Tensor
+    """``[row]``: which of the samples that were led each row is of, ascending."""
+
+
 @dataclass
 class CheckpointPass:
-    """One checkpoint of a model, loaded, and how samples are led past it.
+    """One checkpoint of a model, loaded.
 
     Attributes:
         model: The diffusion model.
@@ -73,156 +92,90 @@ class CheckpointPass:
         self.losses = partial(self.model.losses, fixed)
         self.engine = self.make_engine(self.losses, self.attributed, self._scales())
 
-    def query_gradients(
-        self, source: ExampleSource, draws: Draws, rescalings: Sequence[Rescaling]
-    ) -> Tensor:
-        """Return ``[rescaling, query, width]``: ``1/T sum_t rescaled(1/S sum_s g(q, t, s))``."""
-        return next(self.query_blocks(source, draws, rescalings, len(source)))
-
-    def query_blocks(
+    def lead(
         self,
+        blocks: Iterable[Block],
         source: ExampleSource,
         draws: Draws,
-        rescalings: Sequence[Rescaling],
-        at_once: int,
-        zeros: Zeros | None = None,
-    ) -> Iterator[Tensor]:
-        """Yield the same ``[rescaling, some queries, width]``, at most so many queries at a time.
+        side: str,
+        draws_each: int,
+        make: Making[Some],
+        rows_at_once: int | None = None,
+    ) -> Iterator[Led[Some]]:
+        """Lead samples past the network and yield, batch by batch, what is made of their rows.
 
         Args:
-            source: The queries.
-            draws: Their timesteps and noise.
-            rescalings: What to do with norms.
-            at_once: Queries at a time; each block overwrites the one before.
-            zeros: Makes the matrix from its shape; default: in memory, on the device.
-        """
-        space: Tensor | None = None
-        for blocks in gathered(source.blocks(min(self._block_size(draws), at_once)), at_once):
-            count = sum(len(block.ids) for block in blocks)
-            if space is None:
-                space = (zeros or self._zeros)(len(rescalings) * at_once, self.engine.width)
-            else:
-                space.zero_()
-            total = space[: len(rescalings) * count].view(len(rescalings), count, -1)
-            start = 0
-            for block in blocks:
-                stop = start + len(block.ids)
-                self.add_query_gradients(total[:, start:stop], block, source, draws, rescalings)
-                start = stop
-            yield total
-
-    def add_query_gradients(
-        self,
-        total: Tensor,
-        block: Block,
-        source: ExampleSource,
-        draws: Draws,
-        rescalings: Sequence[Rescaling],
-        side: str = "query",
-    ) -> None:
-        """Add one block's timestep-averaged gradients to ``total [rescaling, query, width]``."""
-        timesteps_each, noise_each = draws.per_sample()
-        draw = self._noising.draw(block, source, draws, side)
-        num_rows = draw.timesteps.numel()
-        at_once = max(1, min(self.batch_size // noise_each, self._gradients_at_once()))
-        for start in range(0, num_rows, at_once):
-            rows = torch.arange(start, min(start + at_once, num_rows))
-            batch = self._noising.diffuse(block, draw, rows)
-            losses, gradients = self._engine_of(side).gradients(batch, noise_each)
-            norms = torch.linalg.vector_norm(gradients, dim=1)
-            query = rows // timesteps_each
-            self._check(side, losses, norms, [block.ids[q] for q in query], batch.timesteps)
-            for part, rescale in zip(total, rescalings, strict=True):
-                add_rows(part, query, gradients, rescale(norms) / timesteps_each)
-        self.tick(len(block.ids))
-
-    def train_products(
-        self, source: ExampleSource, draws: Draws, vectors: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Return the train gradients' products ``[train, vector]`` and norms ``[train]``."""
-        blocks = list(self.train_blocks(source, draws, vectors))
-        return torch.cat([b.dots for b in blocks]), torch.cat([b.norms for b in blocks])
-
-    def train_blocks(
-        self, source: ExampleSource, draws: Draws, vectors: Tensor
-    ) -> Iterator[Products]:
-        """Yield the train gradients' products and norms, some samples at a time and in order."""
-        timesteps_each, noise_each = draws.per_sample()
-        seen: list[Tensor] = []
-
-        def batches() -> Iterator[NoisyBatch]:
-            for block in source.blocks(self._block_size(draws)):
-                batch = self._noising.whole(block, source, draws)
-                seen.append(batch.timesteps)
-                yield batch
-
-        losses, norms = [], []
-        for products in self.engine.products(batches(), timesteps_each * noise_each, vectors):
-            losses.append(products.losses)
-            norms.append(products.norms)
-            self.tick(len(products.norms))
-            yield products
-        # At the end, not in each block: looking at values makes the CPU wait for the device.
-        self._check("train", torch.cat(losses), torch.cat(norms), source.ids, torch.cat(seen))
-
-    def train_gradients(
-        self, source: ExampleSource, draws: Draws
-    ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield, block by block, the whole train gradients ``[train, width]`` and their norms."""
-        timesteps_each, noise_each = draws.per_sample()
-        for block in source.blocks(min(self._block_size(draws), self._gradients_at_once())):
-            batch = self._noising.whole(block, source, draws)
-            losses, gradients = self.engine.gradients(batch, timesteps_each * noise_each)
-            norms = torch.linalg.vector_norm(gradients, dim=1)
-            self._check("train", losses, norms, block.ids, batch.timesteps)
-            yield gradients, norms
-            self.tick(len(block.ids))
-
-    def features(
-        self, source: ExampleSource, draws: Draws, side: str, draws_each: int, project: Projecting
-    ) -> Iterator[Features]:
-        """Yield, block by block, projected gradients of rows of so many draws each.
-
-        Args:
-            source: The samples; all draws of one share a network pass.
+            blocks: The samples.
+            source: Where they come from.
             draws: Their timesteps and noise.
             side: Whose draws they are, ``"train"`` or ``"query"``.
             draws_each: How many draws, side by side in time and noise, are averaged into a row.
-            project: What projects; the engine's ``features`` with its projection.
+            make: What becomes of the rows.
+            rows_at_once: Rows of a batch, at most; default: those of a block.
+
+        Raises:
+            GradientError: At the end, if a loss or a norm is not finite.
         """
-        seen: list[tuple[list[int], Tensor]] = []
+        check = FiniteCheck(side, f"{self.checkpoint.name} (position {self.position})")
+        waiting: deque[_Batch] = deque()
 
         def batches() -> Iterator[NoisyBatch]:
-            for block in source.blocks(self._block_size(draws)):
-                batch = self._noising.whole(block, source, draws, side)
-                seen.append((block.ids, batch.timesteps))
-                yield batch
+            before = 0
+            for block in blocks:
+                for batch, owners in self._batches(block, source, draws, side, rows_at_once):
+                    owners = owners[::draws_each]
+                    ids = [block.ids[owner] for owner in owners.tolist()]
+                    waiting.append(_Batch(ids, before + owners, batch.timesteps))
+                    yield batch
+                before += len(block.ids)
 
-        for features in project(batches(), draws_each):
-            ids, timesteps = seen.pop(0)
-            rows_each = len(features.norms) // len(ids)
-            of_rows = [i for i in ids for _ in range(rows_each)]
-            self._check(side, features.losses, features.norms, of_rows, timesteps)
-            yield features
-            self.tick(len(ids))
+        done = 0
+        for made in make(batches(), draws_each):
+            of = waiting.popleft()
+            check.note(of.ids, of.timesteps, made.losses, made.norms)
+            yield Led(made, of.places)
+            reached = int(of.places[-1]) + 1
+            self.tick(reached - done)
+            done = reached
+        check.finish()
 
-    def own_products(
-        self, source: ExampleSource, train_draws: Draws, query_draws: Draws, rescale: Rescaling
-    ) -> tuple[Tensor, Tensor]:
-        """Return each train gradient's product with its own query gradient, and its norm."""
-        dots, norms = [], []
-        size = min(self._block_size(train_draws), self._block_size(query_draws))
-        size = min(size, self._gradients_at_once())
-        for block in source.blocks(size):
-            queries = self._zeros(1, len(block.ids), self.engine.width)
-            self.add_query_gradients(queries, block, source, query_draws, [rescale])
-            batch = self._noising.whole(block, source, train_draws)
-            per_sample = batch.timesteps.shape[0] // len(block.ids)
-            for products in self.engine.products([batch], per_sample, queries[0]):
-                self._check("train", products.losses, products.norms, block.ids, batch.timesteps)
-                dots.append(products.dots.diagonal())
-                norms.append(products.norms)
-        return torch.cat(dots), torch.cat(norms)
+    def block_size(self, draws: Draws) -> int:
+        """Return how many samples share a network pass with all their draws."""
+        timesteps_each, noise_each = draws.per_sample()
+        return max(1, self.batch_size // (timesteps_each * noise_each))
+
+    def gradients_at_once(self) -> int:
+        """Return how many whole gradients may be there beside the queries'."""
+        return max(1, GRADIENT_BYTES // (self.engine.width * self.dtype.itemsize))
+
+    def engine_of(self, side: str) -> GradientEngine:
+        """Return what computes the gradients of a side, whose weights may be others."""
+        return self.engine if side == "train" else self._query_engine
+
+    def zeros(self, *shape: int) -> Tensor:
+        """Return zeros in the network's type, where gradients are computed."""
+        return torch.zeros(*shape, dtype=self.dtype, device=self.device)
+
+    def sample_bytes(self, source: ExampleSource, draws: Draws) -> int:
+        """Return the bytes of activations that one sample takes, see ``budget.saved_bytes``."""
+        batches = self._batches(next(source.blocks(1)), source, draws, "train", None)
+        batch, owners = next(batches)
+        return saved_bytes(self.losses, self.attributed, batch) // len(owners)
+
+    def _batches(
+        self, block: Block, source: ExampleSource, draws: Draws, side: str, at_once: int | None
+    ) -> Iterator[tuple[NoisyBatch, Tensor]]:
+        """Yield the draws of some samples, at most so many timesteps' at once, and whose they are.
+
+        Whose: places in the block, one for each draw.
+        """
+        timesteps_each, noise_each = draws.per_sample()
+        draw = self._noising.draw(block, source, draws, side)
+        count = draw.timesteps.numel()
+        for start in range(0, count, at_once or count):
+            rows = torch.arange(start, min(start + (at_once or count), count))
+            owners = (rows // timesteps_each).repeat_interleave(noise_each)
+            yield self._noising.diffuse(block, draw, rows), owners
 
     def _scales(self) -> Parameters | None:
         """Return what the checkpoint's preconditioner multiplies gradients with, if it has one."""
@@ -231,32 +184,18 @@ class CheckpointPass:
         roots = self.checkpoint.preconditioner()
         return {n: roots[n].to(like.device, like.dtype) for n, like in self.attributed.items()}
 
-    def sample_bytes(self, source: ExampleSource, draws: Draws) -> int:
-        """Return the bytes of activations that one sample takes, see ``budget.saved_bytes``."""
-        batch = self._noising.whole(next(source.blocks(1)), source, draws)
-        return saved_bytes(self.losses, self.attributed, batch) // len(batch.timesteps)
-
-    def _zeros(self, *shape: int) -> Tensor:
-        return torch.zeros(*shape, dtype=self.dtype, device=self.device)
-
-    def _gradients_at_once(self) -> int:
-        """Return how many whole gradients may be there beside the queries'."""
-        return max(1, GRADIENT_BYTES // (self.engine.width * self.dtype.itemsize))
-
-    def _engine_of(self, side: str) -> GradientEngine:
-        return self.engine if side == "train" else self._query_engine
-
     @cached_property
     def _query_engine(self) -> GradientEngine:
         other = self.checkpoint.on_query_side()
         return self.engine if other is self.checkpoint else replace(self, checkpoint=other).engine
 
-    def _block_size(self, draws: Draws) -> int:
-        timesteps_each, noise_each = draws.per_sample()
-        return max(1, self.batch_size // (timesteps_each * noise_each))
 
-    def _check(
-        self, side: str, losses: Tensor, norms: Tensor, ids: Sequence[int], timesteps: Tensor
-    ) -> None:
-        where = f"{self.checkpoint.name} (position {self.position})"
-        check_finite(side, losses, norms, ids, timesteps, where)
+class _Batch(NamedTuple):
+    """A batch on its way through the network."""
+
+    ids: list[int]
+    """Of the sample of each row."""
+    places: Tensor
+    """``[row]``."""
+    timesteps: Tensor
+    """``[row * draw]``."""

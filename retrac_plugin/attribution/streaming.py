@@ -16,8 +16,9 @@ from torch import Tensor
 
 from retrac_plugin.attribution.attributors import DiffusionAttributor
 from retrac_plugin.attribution.passes import CheckpointPass
-from retrac_plugin.attribution.planning import plan_for
+from retrac_plugin.attribution.query_side import query_blocks
 from retrac_plugin.attribution.scores import Top
+from retrac_plugin.attribution.train_side import train_blocks
 from retrac_plugin.data.examples import Examples, ExampleSource
 from retrac_plugin.errors import InputError
 from retrac_plugin.gradients.engine import Products
@@ -40,7 +41,7 @@ def score_blocks(
     train_source, query_source = ExampleSource(train, "train"), ExampleSource(queries, "queries")
     rescale = attributor.method.rescale
     num_queries, num_checkpoints = len(query_source), len(attributor.checkpoints)
-    plan = plan_for(attributor, train_source, num_queries, num_checkpoints, num_checkpoints)
+    plan = attributor.plan(train_source, num_queries, num_checkpoints, num_checkpoints)
     if plan.queries_at_once < num_queries and not aggregate:
         raise InputError(
             f"max_memory: the gradients of {num_queries} queries at {num_checkpoints} checkpoints "
@@ -49,11 +50,11 @@ def score_blocks(
         )
     streams: list[Iterator[Products]] = []
     with attributor.bar(len(train_source) + num_queries) as bar:
-        for at in attributor.passes(bar, plan.batch_size):
+        for at in attributor.setting.passes(bar.update, plan.batch_size):
             vectors = _query_vectors(attributor, at, query_source, plan.queries_at_once, aggregate)
-            streams.append(at.train_blocks(train_source, attributor.train_draws, vectors))
+            streams.append(train_blocks(at, train_source, attributor.train_draws, vectors))
         for parts in zip(*streams, strict=True):
-            scores = attributor.zeros(*parts[0].dots.T.shape)
+            scores = attributor.setting.zeros(*parts[0].dots.T.shape)
             for checkpoint, part in zip(attributor.checkpoints, parts, strict=True):
                 scores += checkpoint.step_size * part.dots.T * rescale(part.norms)
             yield scores
@@ -68,7 +69,7 @@ def _query_vectors(
 ) -> Tensor:
     """Return the queries' gradients ``[query, width]``, or their sum ``[1, width]``."""
     draws, rescalings = attributor.query_draws, [attributor.method.rescale]
-    blocks = at.query_blocks(source, draws, rescalings, at_once, attributor.zeros_for(at))
+    blocks = query_blocks(at, source, draws, rescalings, at_once, attributor.zeros_for(at))
     if not aggregate:
         return next(blocks)[0]
     return reduce(torch.add, (block[0].sum(0, keepdim=True) for block in blocks))

@@ -14,6 +14,8 @@ from retrac_plugin.attribution.attributors import DiffusionAttributor
 from retrac_plugin.attribution.budget import Plan
 from retrac_plugin.attribution.passes import CheckpointPass
 from retrac_plugin.attribution.peak_memory import PeakMemory
+from retrac_plugin.attribution.query_side import query_gradients
+from retrac_plugin.attribution.train_side import train_products
 from retrac_plugin.data.examples import Examples, ExampleSource
 
 REPEATS = 3
@@ -66,7 +68,7 @@ class Probe:
 
     def _load(self) -> tuple[CheckpointPass, float]:
         start = time.perf_counter()
-        at = next(self.attributor.passes(_NoBar(), self.batch_size))
+        at = next(self.attributor.setting.passes(lambda samples: None, self.batch_size))
         self._wait()
         return at, time.perf_counter() - start
 
@@ -76,7 +78,7 @@ class Probe:
         timesteps_each, noise_each = draws.per_sample()
         whole = max(1, self.batch_size // (timesteps_each * noise_each))
         source, count = self._first(min(whole, num_queries), "queries")
-        taken, first = self._seconds(lambda: at.query_gradients(source, draws, rescale))
+        taken, first = self._seconds(lambda: query_gradients(at, source, draws, rescale))
         return taken / count, max(0.0, first - taken)
 
     def _time_samples(self, at: CheckpointPass, vectors: int) -> tuple[float, int]:
@@ -90,7 +92,7 @@ class Probe:
 
         def seconds(number: int) -> float:
             stand_ins = torch.rand(number, at.engine.width, dtype=at.dtype, device=at.device)
-            taken, _ = self._seconds(lambda: at.train_products(source, draws, stand_ins))
+            taken, _ = self._seconds(lambda: train_products(at, source, draws, stand_ins))
             return taken / count
 
         taken = seconds(some)
@@ -125,8 +127,3 @@ class Probe:
     def _wait(self) -> None:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
-
-
-class _NoBar:
-    def update(self, samples: int) -> None:
-        """Nothing to show."""

@@ -86,7 +86,8 @@ def sides_of(
     def side(data: Examples, draws: Draws, name: str, role: str) -> Side:
         ids = ExampleSource(data, role).ids
         drawn = DrawnExamples(dataset_of(data), draws, name, core.model, steps, conditions)
-        return Side(drawn.at_last_checkpoint() if last_only else drawn, ids, core.batch_size)
+        drawn = drawn.at_last_checkpoint() if last_only else drawn
+        return Side(drawn, ids, core.setting.batch_size)
 
     given = side(train, train_draws, "train", "train")
     return given, side(queries, core.query_draws, "query", "queries"), conditions
@@ -94,7 +95,7 @@ def sides_of(
 
 def shows_progress(core: DiffusionTracIn) -> bool:
     """Return whether a framework is to show its bars: as asked for, by default on a terminal."""
-    return sys.stderr.isatty() if core.progress is None else bool(core.progress)
+    return sys.stderr.isatty() if core.setting.progress is None else bool(core.setting.progress)
 
 
 def dataset_of(data: Examples) -> Examples:

@@ -10,22 +10,22 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from retrac_plugin.attribution.features import KEPT, Side
 from retrac_plugin.attribution.overriding import does_otherwise
 from retrac_plugin.attribution.scores import Scores
+from retrac_plugin.attribution.setting import Progress
 from retrac_plugin.checkpoints.checkpoint import Checkpoint
 from retrac_plugin.data.examples import Examples, ExampleSource
 from retrac_plugin.draws import Draws
 from retrac_plugin.errors import InputError
 from retrac_plugin.methods.features import (
-    KEPT,
     Bank,
     Feature,
-    Side,
     add_features,
     cost_of,
     drop_features,
 )
-from retrac_plugin.methods.setting import DEFAULT, Gradients, Setting
+from retrac_plugin.methods.setting import DEFAULT, FeatureSetting, Gradients
 from retrac_plugin.model.diffusion import DiffusionModel
 
 
@@ -33,15 +33,14 @@ class FeatureAttributor(ABC):
     """A method whose scores are a function of projected gradients at shared timesteps.
 
     Args:
-        model: The diffusion model, from ``retrac_plugin.wrap``.
-        checkpoints: At least one. Methods of a single model use the last.
+        model: See ``Setting``, like ``batch_size``, ``device`` and ``progress``.
+        checkpoints: Methods of a single model use the last.
         train_draws: Not used: these methods take both sides at the same timesteps.
         query_draws: Timesteps and noise of either side. Default: ``Strided(10, noise_draws=4)``.
-        batch_size: Samples per network pass, all draws of a sample together; changes cost, never
-            a score.
-        device: Where to compute; default: where the network is.
+        batch_size: All draws of a sample share a network pass.
+        device: See ``Setting``.
         gradients: What computes gradients, and what is kept of them.
-        progress: Show a progress bar; default: on a terminal.
+        progress: See ``Setting``.
 
     Raises:
         InputError: If an argument is not what it should be.
@@ -61,9 +60,9 @@ class FeatureAttributor(ABC):
         batch_size: int = 64,
         device: str | torch.device | None = None,
         gradients: Gradients = DEFAULT,
-        progress: bool | None = None,
+        progress: Progress = None,
     ) -> None:
-        self.setting = Setting.build(
+        self.setting = FeatureSetting.build(
             model, checkpoints, query_draws, batch_size, device, gradients, progress
         )
 
@@ -97,7 +96,7 @@ class FeatureAttributor(ABC):
         return {
             "method": self.name,
             "query_draws": repr(self.setting.draws),
-            "projection": repr(self.setting.gradients.projection),
+            "projection": repr(self.setting.projection),
             "features": [
                 f"checkpoint {f.checkpoint}: {f.output.name}, {f.treatment.name}"
                 for f in self.needs()
@@ -155,11 +154,10 @@ def _sharing_in_turn(
     attributors: Sequence[FeatureAttributor], train: Examples, queries: Examples
 ) -> Iterator[Scores]:
     setting = attributors[0].setting
-    if not all(setting.shares_with(other.setting) for other in attributors):
-        raise InputError(
-            "to share features, attributors must share model, checkpoints, draws, device and "
-            "gradients"
-        )
+    for other in attributors[1:]:
+        differing = setting.differences(other.setting)
+        if differing:
+            raise InputError(f"attributors must share {', '.join(differing)} to share features")
     sources = ExampleSource(train, "train"), ExampleSource(queries, "queries")
     bank: Bank = {}
     for position, attributor in enumerate(attributors):

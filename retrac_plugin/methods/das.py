@@ -8,7 +8,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from retrac_plugin.methods.features import UNIT, Bank, Pair, Treatment
+from retrac_plugin.attribution.features import UNIT, Treatment
+from retrac_plugin.methods.features import Bank, Pair
 from retrac_plugin.methods.trak import TRAK
 from retrac_plugin.model.diffusion import DiffusionModel
 from retrac_plugin.model.outputs import Output

@@ -10,53 +10,26 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple, cast
 
 import torch
-from torch import Tensor
 
+from retrac_plugin.attribution.features import Side, Treatment, features_of
 from retrac_plugin.attribution.passes import CheckpointPass
-from retrac_plugin.attribution.rescaling import Rescaling, keep_norm, unit_norm
 from retrac_plugin.data.examples import ExampleSource
 from retrac_plugin.draws import Draws
 from retrac_plugin.gradients.streamed import StreamedEngine
 from retrac_plugin.methods.curvature import Curvature
-from retrac_plugin.methods.setting import Setting
+from retrac_plugin.methods.setting import FeatureSetting
 from retrac_plugin.model.diffusion import check_deterministic
 from retrac_plugin.model.outputs import Output
 
-
-@dataclass(frozen=True)
-class Treatment:
-    """What happens to a sample's gradients before their mean.
-
-    Attributes:
-        name: For error messages and records.
-        rescale: What becomes of the norm of each row.
-        draws_each: ``(timesteps, noise draws of each) -> draws``, how many are averaged into a row
-            before it is rescaled: the mean of gradients is the gradient of the mean.
-    """
-
-    name: str
-    rescale: Rescaling
-    draws_each: Callable[[int, int], int]
-
-
-KEPT = Treatment("norms kept", keep_norm, lambda timesteps, noise: timesteps * noise)
-UNIT = Treatment(
-    "norm 1 at each timestep, noise averaged first", unit_norm, lambda timesteps, noise: noise
-)
-UNIT_PER_DRAW = Treatment(
-    "norm 1 at each timestep and noise draw", unit_norm, lambda timesteps, noise: 1
-)
-
-
-QuerySide = Callable[[Setting, CheckpointPass, ExampleSource], tuple[ExampleSource, Draws]]
+QuerySide = Callable[[FeatureSetting, CheckpointPass, ExampleSource], tuple[ExampleSource, Draws]]
 """What is led through the network for the queries, as many samples for each, side by side."""
 
 
 def as_they_are(
-    setting: Setting, at: CheckpointPass, queries: ExampleSource
+    setting: FeatureSetting, at: CheckpointPass, queries: ExampleSource
 ) -> tuple[ExampleSource, Draws]:
     """Lead the queries themselves through the network."""
     return queries, setting.draws
@@ -82,17 +55,6 @@ class Feature:
     def of_train(self) -> Feature:
         """Names the training set's side of it."""
         return replace(self, queries=as_they_are)
-
-
-class Side(NamedTuple):
-    """One kind of feature of all samples of one side."""
-
-    features: Tensor
-    """``[sample, d]``."""
-    norms: Tensor
-    """``[sample]``: of the mean gradient; exact where norms are kept, else that of the features."""
-    outputs: Tensor
-    """``[sample]``: the mean of the output itself."""
 
 
 class Cost(NamedTuple):
@@ -130,7 +92,7 @@ Bank = dict[Feature, Pair]
 
 def add_features(
     bank: Bank,
-    setting: Setting,
+    setting: FeatureSetting,
     wanted: Iterable[Feature],
     train: ExampleSource,
     queries: ExampleSource,
@@ -144,9 +106,10 @@ def add_features(
     """
     check_deterministic(setting.model.network)
     lacking = sorted(set(wanted) - bank.keys(), key=lambda feature: feature.checkpoint)
-    with setting.bar((len(train) + len(queries)) * len(lacking)) as bar:
+    samples = (len(train) + len(queries)) * len(lacking)
+    with setting.computing.bar(samples, "features") as bar:
         for feature in lacking:
-            at = checkpoint_pass(setting, feature, bar)
+            at = setting.computing.at(feature.checkpoint, bar.update, output=feature.output)
             alike = (pair for known, pair in bank.items() if known.of_train == feature.of_train)
             pair = next(alike, None)
             if pair is None:
@@ -170,21 +133,8 @@ def drop_features(bank: Bank, wanted: Iterable[Feature]) -> None:
         del bank[feature]
 
 
-def checkpoint_pass(setting: Setting, feature: Feature, bar: Any) -> CheckpointPass:
-    """Load the checkpoint of a feature, to take gradients of its output."""
-    return CheckpointPass(
-        feature.output.of(setting.model),
-        setting.checkpoints[feature.checkpoint],
-        feature.checkpoint,
-        setting.gradients.engine,
-        setting.device,
-        setting.batch_size,
-        bar.update,
-    )
-
-
 def _timed(
-    setting: Setting, at: CheckpointPass, feature: Feature, source: ExampleSource, side: str
+    setting: FeatureSetting, at: CheckpointPass, feature: Feature, source: ExampleSource, side: str
 ) -> tuple[Side, Cost]:
     start = time.perf_counter()
     given, draws = source, setting.draws
@@ -204,7 +154,7 @@ def _means(side: Side, count: int) -> Side:
 
 
 def _side(
-    setting: Setting,
+    setting: FeatureSetting,
     at: CheckpointPass,
     source: ExampleSource,
     draws: Draws,
@@ -212,15 +162,7 @@ def _side(
     side: str,
 ) -> Side:
     """Return one side's features; no gradient is held whole."""
-    timesteps_each, noise_each = draws.per_sample()
-    draws_each = treatment.draws_each(timesteps_each, noise_each)
-    rows_each = timesteps_each * noise_each // draws_each
-    engine = cast(StreamedEngine, at.engine)  # as setting.gradients made it
-    project = partial(engine.features, projection=setting.gradients.projection)
-    blocks = []
-    for found in at.features(source, draws, side, draws_each, project):
-        scaled = found.features * treatment.rescale(found.norms)[:, None]
-        means = scaled.view(-1, rows_each, scaled.shape[1]).mean(1)
-        norms = found.norms if treatment is KEPT else torch.linalg.vector_norm(means, dim=1)
-        blocks.append(Side(means, norms, found.losses.view(len(means), -1).mean(1)))
+    engine = cast(StreamedEngine, at.engine)  # as the setting made it
+    project = partial(engine.features, projection=setting.projection)
+    blocks = features_of(at, source, draws, side, treatment, project)
     return Side(*map(torch.cat, zip(*blocks, strict=True)))

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from retrac_plugin.attribution.features import KEPT, UNIT_PER_DRAW
 from retrac_plugin.attribution.rescaling import unit_norm
 from retrac_plugin.methods.attributor import FeatureAttributor
-from retrac_plugin.methods.features import KEPT, UNIT_PER_DRAW, Bank, Feature, Pair
+from retrac_plugin.methods.features import Bank, Feature, Pair
 from retrac_plugin.model.outputs import LOSS
 
 

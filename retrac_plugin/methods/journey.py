@@ -19,7 +19,7 @@ from retrac_plugin.checkpoints.checkpoint import load_into
 from retrac_plugin.data.examples import Block, ExampleSource
 from retrac_plugin.draws import Draw, Draws, Request, draw_within
 from retrac_plugin.methods.features import Feature
-from retrac_plugin.methods.setting import Setting
+from retrac_plugin.methods.setting import FeatureSetting
 from retrac_plugin.methods.trak import TRAK
 from retrac_plugin.model.diffusion import LOSS_WEIGHT, DiffusionModel
 
@@ -90,7 +90,7 @@ class JourneyTRAK(TRAK):
 
 
 def along_the_way(
-    setting: Setting, at: CheckpointPass, queries: ExampleSource
+    setting: FeatureSetting, at: CheckpointPass, queries: ExampleSource
 ) -> tuple[ExampleSource, Draws]:
     """Return the pictures foreseen on the queries' way through the sampler, and their timesteps."""
     examples: list[dict[str, Any]] = []
@@ -98,7 +98,7 @@ def along_the_way(
     keys: dict[int, int] = {}
     wanted: list[Tensor] = []
     places: list[Tensor] = []
-    for block in queries.blocks(setting.batch_size):
+    for block in queries.blocks(setting.computing.batch_size):
         timesteps = _timesteps(setting, at, queries, block)
         order = by_noise(setting.model, timesteps)
         timesteps = timesteps.gather(-1, order)
@@ -114,12 +114,12 @@ def along_the_way(
     return ExampleSource(examples, "queries"), draws
 
 
-def _tensors(setting: Setting, at: CheckpointPass) -> dict[str, Tensor]:
-    return load_into(setting.model.network, at.checkpoint, setting.device)
+def _tensors(setting: FeatureSetting, at: CheckpointPass) -> dict[str, Tensor]:
+    return load_into(setting.model.network, at.checkpoint, setting.computing.device)
 
 
 def _timesteps(
-    setting: Setting, at: CheckpointPass, queries: ExampleSource, block: Block
+    setting: FeatureSetting, at: CheckpointPass, queries: ExampleSource, block: Block
 ) -> Tensor:
     """Return the queries' timesteps, ``[query, T]``."""
     step = at.position if at.checkpoint.step is None else at.checkpoint.step

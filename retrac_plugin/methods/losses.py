@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from retrac_plugin.attribution.passes import CheckpointPass
+from retrac_plugin.attribution.query_side import query_gradients
 from retrac_plugin.attribution.rescaling import keep_norm
 from retrac_plugin.checkpoints.checkpoint import Checkpoint
 from retrac_plugin.data.examples import Examples, ExampleSource
@@ -73,4 +74,4 @@ def mean_losses(
     at = CheckpointPass(
         model, checkpoint, 0, LossEngine, torch.device(device), batch_size, lambda samples: None
     )
-    return at.query_gradients(ExampleSource(examples, "queries"), draws, [keep_norm])[0, :, 0]
+    return query_gradients(at, ExampleSource(examples, "queries"), draws, [keep_norm])[0, :, 0]

@@ -11,17 +11,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from retrac_plugin.attribution.features import UNIT_PER_DRAW, features_of
+from retrac_plugin.attribution.query_side import query_gradients
 from retrac_plugin.attribution.rescaling import unit_norm
 from retrac_plugin.attribution.scores import Scores
+from retrac_plugin.attribution.setting import Progress
 from retrac_plugin.checkpoints.checkpoint import Checkpoint
 from retrac_plugin.data.examples import Examples, ExampleSource
 from retrac_plugin.draws import Draw, Draws, Recorded, Request, Uniform
 from retrac_plugin.errors import TraceError
 from retrac_plugin.gradients.engine import Features
-from retrac_plugin.methods.features import UNIT, Feature, checkpoint_pass
-from retrac_plugin.methods.setting import DEFAULT, Gradients, Setting
+from retrac_plugin.methods.setting import DEFAULT, FeatureSetting, Gradients
 from retrac_plugin.model.diffusion import DiffusionModel, NoisyBatch, check_deterministic
-from retrac_plugin.model.outputs import LOSS
 from retrac_plugin.trace.trace import Trace
 
 
@@ -77,14 +78,14 @@ class ReplayedReTrac:
     training was not recorded ``v`` runs over the draws of ``train_draws``.
 
     Args:
-        model: The diffusion model.
-        checkpoints: At least one; saved after whole epochs, where training was recorded.
+        model: See ``Setting``, like ``batch_size``, ``device`` and ``progress``.
+        checkpoints: Saved after whole epochs, where training was recorded.
         train_draws: ``Recorded(trace)``, or draws to take in its place. Default: ``Uniform(1)``.
         query_draws: See ``DiffusionReTrac``.
-        batch_size: Samples per network pass.
-        device: Where to compute; default: where the network is.
+        batch_size: All visits of a sample share a network pass.
+        device: See ``Setting``.
         gradients: What computes gradients; nothing is projected.
-        progress: Show a progress bar; default: on a terminal.
+        progress: See ``Setting``.
 
     Raises:
         InputError: If an argument is not what it should be.
@@ -102,9 +103,9 @@ class ReplayedReTrac:
         batch_size: int = 64,
         device: str | torch.device | None = None,
         gradients: Gradients = DEFAULT,
-        progress: bool | None = None,
+        progress: Progress = None,
     ) -> None:
-        self.setting = Setting.build(
+        self.setting = FeatureSetting.build(
             model, checkpoints, query_draws, batch_size, device, gradients, progress
         )
         self.train_draws: Draws = Uniform(1) if train_draws is None else train_draws
@@ -122,7 +123,7 @@ class ReplayedReTrac:
         check_deterministic(self.setting.model.network)
         sources = ExampleSource(train, "train"), ExampleSource(queries, "queries")
         samples = sum(map(len, sources)) * len(self.setting.checkpoints)
-        with self.setting.bar(samples) as bar:
+        with self.setting.computing.bar(samples, "visits") as bar:
             parts = [
                 checkpoint.step_size * self._of_checkpoint(k, *sources, bar)
                 for k, checkpoint in enumerate(self.setting.checkpoints)
@@ -133,22 +134,15 @@ class ReplayedReTrac:
     def _of_checkpoint(
         self, k: int, train: ExampleSource, queries: ExampleSource, bar: Any
     ) -> Tensor:
-        at = checkpoint_pass(self.setting, Feature(k, LOSS, UNIT), bar)
-        query = at.query_gradients(queries, self.setting.draws, [unit_norm])[0]
-        visits = self._visits(k)
-        visits_each, noise_each = visits.per_sample()
+        at = self.setting.computing.at(k, bar.update)
+        query = query_gradients(at, queries, self.setting.draws, [unit_norm])[0]
 
         def on_queries(batches: Iterable[NoisyBatch], draws: int) -> Iterator[Features]:
             for found in at.engine.products(batches, draws, query):
                 yield Features(found.losses, found.dots, found.norms)
 
-        parts = [
-            (rows.features * unit_norm(rows.norms)[:, None])
-            .view(-1, visits_each * noise_each, len(query))
-            .mean(1)
-            for rows in at.features(train, visits, "train", 1, on_queries)
-        ]
-        return torch.cat(parts).T
+        parts = features_of(at, train, self._visits(k), "train", UNIT_PER_DRAW, on_queries)
+        return torch.cat([part.features for part in parts]).T
 
     def _visits(self, k: int) -> Draws:
         if not isinstance(self.train_draws, Recorded):

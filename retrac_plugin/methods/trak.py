@@ -11,10 +11,11 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
+from retrac_plugin.attribution.features import KEPT, UNIT, Treatment
 from retrac_plugin.attribution.rescaling import unit_norm
 from retrac_plugin.errors import InputError
 from retrac_plugin.methods.attributor import FeatureAttributor
-from retrac_plugin.methods.features import KEPT, UNIT, Bank, Feature, Pair, Treatment
+from retrac_plugin.methods.features import Bank, Feature, Pair
 from retrac_plugin.model import outputs
 
 DAMPINGS = tuple(10.0**power for power in range(-5, 4))

@@ -6,7 +6,6 @@ import torch
 import retrac_plugin as retrac
 from retrac_plugin.attribution import passes
 from retrac_plugin.attribution.budget import Needs, Plan, as_bytes, saved_bytes
-from retrac_plugin.attribution.planning import needs_of
 from retrac_plugin.attribution.streaming import score_blocks
 from retrac_plugin.data.examples import ExampleSource
 from retrac_plugin.errors import InputError
@@ -43,7 +42,7 @@ def attributor(method, case, **options):
 def memory_for(case, batch, queries, matrices=1, weights=1):
     """Return what exactly such a plan takes."""
     source = ExampleSource(case.train, "train")
-    needs = needs_of(attributor(METHODS[0], case), source, matrices, weights)
+    needs = attributor(METHODS[0], case).needs(source, matrices, weights)
     return needs.bytes(Plan(batch, queries))
 
 
@@ -63,7 +62,7 @@ def test_blocks_of_queries_change_no_score(method, at_once):
 def test_each_block_of_queries_costs_one_pass_over_the_training_set():
     case = small_case(queries=5)
     source = ExampleSource(case.train, "train")
-    needs = needs_of(attributor(METHODS[0], case), source, 1)
+    needs = attributor(METHODS[0], case).needs(source, 1)
     plan = needs.plan(memory_for(case, 2, 2), 2, 5)
     assert plan.queries_at_once == 2
     assert plan.samples(train=7, queries=5) == 5 + 3 * 7

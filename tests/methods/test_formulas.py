@@ -235,7 +235,7 @@ def test_damping_must_not_be_negative(case, damping):
 
 def test_attributors_of_different_draws_share_nothing(case):
     other = TRAK(case.model, case.checkpoints, query_draws=retrac.Strided(2))
-    with pytest.raises(retrac.RetracError, match="must share model, checkpoints, draws"):
+    with pytest.raises(retrac.RetracError, match="must share draws to share features"):
         attribute_together([build("trak", case), other], case.train, case.queries)
 
 

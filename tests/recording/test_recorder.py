@@ -9,6 +9,7 @@ from safetensors.torch import load_file, save_file
 
 import retrac_plugin as retrac
 from retrac_plugin.attribution.passes import CheckpointPass
+from retrac_plugin.attribution.train_side import train_products
 from retrac_plugin.data.examples import ExampleSource
 from retrac_plugin.errors import InputError, TraceError
 from retrac_plugin.gradients.vmapped import VmapEngine
@@ -87,7 +88,7 @@ def test_the_replayed_loss_is_the_training_loss(training):
     device = torch.device("cpu")
     one_pass = CheckpointPass(case.model, checkpoint, 0, Watching, device, 3, lambda count: None)
     nothing = torch.zeros(0, one_pass.engine.width, dtype=torch.float64)
-    one_pass.train_products(ExampleSource(case.train, "train"), retrac.Recorded(trace), nothing)
+    train_products(one_pass, ExampleSource(case.train, "train"), retrac.Recorded(trace), nothing)
     replayed = torch.cat(seen).squeeze(1)
     for sample_id in last:
         assert replayed[sample_id].item() == pytest.approx(happened[sample_id, 2][2], rel=1e-12)

@@ -66,7 +66,8 @@ def norms_over_time(task: Task, position: int) -> tuple[Tensor, Tensor]:
             yield Features(found.losses, found.dots, found.norms)
 
     one = ExampleSource([task.train[position]], "train")
-    found = [rows.norms for rows in at.features(one, draws, "train", 1, norms_alone)]
+    led = at.lead(one.blocks(1), one, draws, "train", 1, norms_alone)
+    found = [rows.made.norms for rows in led]
     return torch.cat(timesteps), torch.cat(found)
 
 

@@ -51,7 +51,7 @@ def _of_draw(model: _Predictor, layers: list[str], job: Job, draw: int) -> list[
             train,
             folder,
             similarity_metric=_cosines,
-            batch_size=_divisor(count, job.core.batch_size),
+            batch_size=_divisor(count, job.core.setting.batch_size),
         )
         found = attributor.influence(tuple(inputs), top_k=count)
     return [_in_order(*found[layer]).to(job.core.device) for layer in layers]

@@ -86,7 +86,7 @@ def ekfac(job: Job, *, relative_damping: float) -> Tensor:
     The damping is ``relative_damping`` times the mean eigenvalue. Sequences, such as what
     attention layers take, dattri's estimate cannot read.
     """
-    single = DataLoader(job.train.by_draw(), batch_size=job.core.batch_size)
+    single = DataLoader(job.train.by_draw(), batch_size=job.core.setting.batch_size)
     names = _vector_layers(job, next(iter(single)))
     attributor = MendedEKFAC(job.task, module_name=names, device=job.device)
     attributor.cache(single)

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 
 from retrac_plugin.attribution.attributors import DiffusionAttributor
+from retrac_plugin.attribution.features import train_gradients
+from retrac_plugin.attribution.query_side import query_gradients
 from retrac_plugin.data.examples import Examples, ExampleSource
 from retrac_plugin.draws import Draws
 from retrac_plugin.errors import InputError
@@ -74,13 +76,13 @@ def keep(
     features: list[Tensor] = []
     norms: list[Tensor] = []
     with core.bar(len(source)) as bar:
-        for at in core.passes(bar):
+        for at in core.setting.passes(bar.update):
             if project is None:
                 count = len(source) * len(core.checkpoints)
                 _check_size(count, at.engine.width, at.dtype.itemsize, limit)
             parts = [
                 (gradients if project is None else project(gradients, at.position), lengths)
-                for gradients, lengths in at.train_gradients(source, core.train_draws)
+                for gradients, lengths in train_gradients(at, source, core.train_draws)
             ]
             features.append(torch.cat([part for part, _ in parts]))
             norms.append(torch.cat([lengths for _, lengths in parts]))
@@ -112,8 +114,8 @@ def score(
     rescale = core.method.rescale
     parts = []
     with core.bar(len(source)) as bar:
-        for at in core.passes(bar):
-            gradients = at.query_gradients(source, core.query_draws, [rescale])[0]
+        for at in core.setting.passes(bar.update):
+            gradients = query_gradients(at, source, core.query_draws, [rescale])[0]
             vectors = gradients if project is None else project(gradients, at.position)
             products = vectors @ kept.features[at.position][rows].T
             factors = at.checkpoint.step_size * rescale(kept.norms[at.position][rows])

@@ -54,9 +54,9 @@ class Job:
             model,
             checkpoints,
             train_draws=self.core.train_draws,
-            batch_size=self.core.batch_size,
+            batch_size=self.core.setting.batch_size,
             device=self.core.device,
-            progress=self.core.progress,
+            progress=self.core.setting.progress,
         ).self_influence(self.examples)
         return float(norms.mean()) / self.num_parameters
 
@@ -92,7 +92,8 @@ def make_job(
 
     def side(data: Examples, ids: list[int], draws: Draws, name: str) -> Side:
         drawn = everything.drawn(dataset_of(data), draws, name)
-        return Side(drawn.at_last_checkpoint() if last_only else drawn, ids, core.batch_size)
+        drawn = drawn.at_last_checkpoint() if last_only else drawn
+        return Side(drawn, ids, core.setting.batch_size)
 
     task = task_of(-1) if last_only else everything
     task.get_model().to(core.device)  # the task's own copy

@@ -88,7 +88,7 @@ class DattriMethod(RegisteredMethod):
         if self.recipe.single_precision:
             job.task.get_model().float()  # the task's own copy
         dtype = next(job.task.get_model().parameters()).dtype
-        with surroundings(dtype), shown(self.core.progress), torch.no_grad():
+        with surroundings(dtype), shown(self.core.setting.progress), torch.no_grad():
             return self.recipe.score(job, **self.settings).T
 
 

@@ -9,6 +9,7 @@ import torch
 
 import retrac_plugin as retrac
 from retrac_plugin.attribution.passes import CheckpointPass
+from retrac_plugin.attribution.train_side import train_blocks
 from retrac_plugin.data.examples import ExampleSource
 from retrac_plugin.gradients.streamed import StreamedEngine
 from retrac_plugin.runs.findings import FOUND, NOT_MODELLED, NOT_RECORDED
@@ -49,7 +50,7 @@ def replayed_losses(run, examples, step):
         run.model, checkpoint, 1, StreamedEngine, torch.device("cpu"), 64, lambda done: None
     )
     nothing = torch.zeros(0, at.engine.width, dtype=at.dtype)
-    blocks = at.train_blocks(ExampleSource(examples, "train"), run.train_draws, nothing)
+    blocks = train_blocks(at, ExampleSource(examples, "train"), run.train_draws, nothing)
     return torch.cat([products.losses for products in blocks])[:, 0]
 
 

@@ -17,7 +17,6 @@ from diffusers import DDPMScheduler
 import retrac_plugin as retrac
 from retrac_adapters.measuring.engine_benchmark.memory import MIB, status
 from retrac_adapters.measuring.engine_benchmark.workload import SIZES, Workload
-from retrac_plugin.attribution.planning import needs_of, plan_for
 from retrac_plugin.data.examples import ExampleSource
 
 BATCH = 16
@@ -76,8 +75,8 @@ def _measure(job: Job, store: str) -> dict[str, Any]:
     train, queries = work.batch(job.train)[0], work.batch(job.queries, seed=1)[0]
     attributor.attribute(train[:1], queries[:1])  # what is loaded and set up once
     source = ExampleSource(train, "train")
-    plan = plan_for(attributor, source, job.queries, 1)
-    law = needs_of(attributor, source, 1).bytes(plan) / MIB
+    plan = attributor.plan(source, job.queries, 1)
+    law = attributor.needs(source, 1).bytes(plan) / MIB
     found = _peak_of(lambda: attributor.attribute(train, queries))
     return {"mib": found, "law": law, "batch": plan.batch_size, "at once": plan.queries_at_once}
 

@@ -1,0 +1,63 @@
+"""The training samples' gradients: their products with vectors, and their norms."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from math import prod
+
+import torch
+from torch import Tensor
+
+from retrac_plugin.attribution.passes import CheckpointPass
+from retrac_plugin.attribution.query_side import add_query_gradients
+from retrac_plugin.attribution.rescaling import Rescaling
+from retrac_plugin.data.examples import ExampleSource
+from retrac_plugin.draws import Draws
+from retrac_plugin.gradients.engine import Products
+
+
+def train_products(
+    at: CheckpointPass, source: ExampleSource, draws: Draws, vectors: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return the train gradients' products ``[train, vector]`` and norms ``[train]``."""
+    blocks = list(train_blocks(at, source, draws, vectors))
+    return torch.cat([b.dots for b in blocks]), torch.cat([b.norms for b in blocks])
+
+
+def train_blocks(
+    at: CheckpointPass, source: ExampleSource, draws: Draws, vectors: Tensor
+) -> Iterator[Products]:
+    """Yield the train gradients' products and norms, some samples at a time and in order.
+
+    Args:
+        at: The checkpoint.
+        source: The training samples.
+        draws: Their timesteps and noise; all draws of a sample share a network pass.
+        vectors: ``[vector, width]``.
+    """
+    make = partial(at.engine.products, vectors=vectors)
+    blocks = source.blocks(at.block_size(draws))
+    for led in at.lead(blocks, source, draws, "train", prod(draws.per_sample()), make):
+        yield led.made
+
+
+def own_products(
+    at: CheckpointPass,
+    source: ExampleSource,
+    train_draws: Draws,
+    query_draws: Draws,
+    rescale: Rescaling,
+) -> tuple[Tensor, Tensor]:
+    """Return each train gradient's product with its own query gradient, and its norm."""
+    dots, norms = [], []
+    size = min(at.block_size(train_draws), at.block_size(query_draws), at.gradients_at_once())
+    for block in source.blocks(size):
+        queries = at.zeros(1, len(block.ids), at.engine.width)
+        add_query_gradients(queries, at, [block], source, query_draws, [rescale])
+        make = partial(at.engine.products, vectors=queries[0])
+        draws_each = prod(train_draws.per_sample())
+        for led in at.lead([block], source, train_draws, "train", draws_each, make):
+            dots.append(led.made.dots.diagonal())
+            norms.append(led.made.norms)
+    return torch.cat(dots), torch.cat(norms)
