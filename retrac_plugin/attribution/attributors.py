@@ -237,9 +237,10 @@ def attribute_together(
 
 
 def scores_by_itself(attributor: DiffusionAttributor) -> bool:
-    """Whether an attributor's class overrides more than ``method``."""
-    own = ("attribute", "passes", "bar", "zeros", "zeros_for")
-    return does_otherwise(attributor, DiffusionAttributor, *own)
+    """Whether an attributor overrides how scores are made, in more than ``method``."""
+    free = {"method", "about", "self_influence"}
+    names = [n for n in vars(DiffusionAttributor) if not n.startswith("__") and n not in free]
+    return does_otherwise(attributor, DiffusionAttributor, *names)
 
 
 def _attribute_sharing(
