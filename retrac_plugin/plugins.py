@@ -128,7 +128,7 @@ def first_answer(hook: str, kind: type[Answer], **asked: Any) -> Answer | None:
         try:
             answer = implementation.function(*(asked[name] for name in implementation.argnames))
             if answer is not None and not isinstance(answer, kind):
-                raise PluginError(f"expected {kind.__name__} or None, got {answer!r}")
+                raise TypeError(f"expected {kind.__name__} or None, got {answer!r}")
         except RetracError:
             raise
         except FAILURES as error:  # a third party's hook may raise anything

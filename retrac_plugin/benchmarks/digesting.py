@@ -157,9 +157,10 @@ class Digester:
             self._hash.update(f"{len(content)}:".encode() + content)
 
     def _code_of(self, module: str) -> str:
-        if module not in self._code:
-            self._code[module] = code_of_module(module)
-        return self._code[module]
+        package = module.partition(".")[0]
+        if package not in self._code:
+            self._code[package] = code_of_module(package)
+        return self._code[package]
 
 
 def digest_of(value: Any) -> str:

@@ -8,6 +8,7 @@ here, what the attributor was given and became, and the code of it and of its pl
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,7 @@ class Keeper:
     ) -> None:
         self.task, self.folder, self.tell, self.fresh = task, folder, tell, fresh
         self._of_task: Digester | None = None
+        self._code = functools.cache(code_of_plugin), functools.cache(code_of_module)
         self._names: dict[int, tuple[Candidate, str | None]] = {}
 
     def find(self, candidate: Candidate, what: str = "scores") -> Scores | None:
@@ -72,12 +74,22 @@ class Keeper:
             if self._of_task is None:
                 self._of_task = _digester_of(self.task)
             digester = self._of_task.branch()
-            for part in _decisive(candidate):
+            for part in self._decisive(candidate):
                 digester.add(part)
         except UndigestibleError as error:
             self.tell(f"the scores of {candidate.method} are not kept: {error}")
             return None
         return digester.hexdigest()[:32]
+
+    def _decisive(self, candidate: Candidate) -> Iterator[Any]:
+        """Yield what of a candidate decides scores, beyond the task."""
+        of_plugin, of_module = self._code
+        entry, plugin = plugins.attributors()[candidate.method]
+        yield candidate.method
+        yield dict(candidate.options)
+        yield of_plugin(plugin)
+        yield [of_module(package) for package in entry.needs]
+        yield candidate.attributor
 
 
 def _digester_of(task: Task) -> Digester:
@@ -91,16 +103,6 @@ def _digester_of(task: Task) -> Digester:
     fields["queries"] = [list(_contents(kind.examples)) for kind in fields["queries"]]
     digester.add(fields)
     return digester
-
-
-def _decisive(candidate: Candidate) -> Iterator[Any]:
-    """Yield what of a candidate decides scores, beyond the task."""
-    yield candidate.method
-    yield dict(candidate.options)
-    entry, plugin = plugins.attributors()[candidate.method]
-    yield code_of_plugin(plugin)
-    yield [code_of_module(package) for package in entry.needs]
-    yield candidate.attributor
 
 
 def _contents(examples: Examples) -> Iterator[str]:

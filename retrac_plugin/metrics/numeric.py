@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from numbers import Real
 from typing import Any
 
@@ -23,12 +24,10 @@ def numeric(metric: Callable[..., Any]) -> Callable[[Tensor, Evidence], float]:
 
     def measure(values: Tensor, evidence: Evidence) -> float:
         found = metric(values, evidence)
-        if isinstance(found, Real):
-            return float(found)
-        size = getattr(found, "size", None)
-        count = size() if callable(size) else size
-        elements = found.numel() if isinstance(found, Tensor) else count
-        number = found.item() if elements == 1 and hasattr(found, "item") else None
+        number = found
+        if hasattr(found, "item"):
+            with suppress(ValueError, RuntimeError):  # of more elements than one
+                number = found.item()
         if isinstance(number, Real):
             return float(number)
         shape = f" of shape {list(found.shape)}" if hasattr(found, "shape") else ""
