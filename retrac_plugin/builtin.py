@@ -58,7 +58,7 @@ def retrac_register_commands() -> Iterable[CommandEntry]:
     """Our commands, one a file."""
     yield CommandEntry(
         "list",
-        "List the installed methods, metrics and plugins.",
+        "List the installed methods, metrics, tasks and plugins.",
         _lazily("cli.listing", "list_installed"),
     )
     yield CommandEntry(

@@ -11,10 +11,14 @@ from typing import Any, TypeVar
 import pluggy
 
 from retrac_plugin import hookspecs
-from retrac_plugin.errors import PluginError
+from retrac_plugin.errors import PluginError, RetracError
 from retrac_plugin.hookspecs import AttributorEntry, CommandEntry, MetricEntry, TaskEntry
 
 Entry = TypeVar("Entry", AttributorEntry, MetricEntry, CommandEntry, TaskEntry)
+Answer = TypeVar("Answer")
+
+FAILURES = (Exception, SystemExit)
+"""What a third party's code may end in. That it exits is a failure of its, and no end of ours."""
 
 
 def load_entry_points(manager: pluggy.PluginManager) -> None:
@@ -24,10 +28,9 @@ def load_entry_points(manager: pluggy.PluginManager) -> None:
             continue
         try:
             register(manager, entry_point.load(), entry_point.name)
-        except Exception as error:  # a third party's module may raise anything
-            problem = f"{type(error).__name__}: {error}"
-            message = f"plugin {entry_point.name!r} ({entry_point.value}) was skipped: {problem}"
-            warnings.warn(message, RuntimeWarning, stacklevel=2)
+        except FAILURES as error:  # a third party's module may raise anything
+            message = f"plugin {entry_point.name!r} ({entry_point.value}) was skipped"
+            warnings.warn(f"{message}: {one_line(error)}", RuntimeWarning, stacklevel=2)
 
 
 def register(manager: pluggy.PluginManager, plugin: object, name: str) -> None:
@@ -39,7 +42,7 @@ def register(manager: pluggy.PluginManager, plugin: object, name: str) -> None:
     try:
         manager.register(plugin, name=name)
         manager.check_pending()  # a misspelt hook is this plugin's fault, so find it now
-    except Exception:
+    except FAILURES:
         if manager.has_plugin(name):
             manager.unregister(name=name)
         raise
@@ -78,27 +81,62 @@ def get_attributor(name: str) -> Any:
     """Return the attributor class registered as ``name``.
 
     Raises:
-        PluginError: If there is none; the message lists those there are.
+        PluginError: If there is none, which lists those there are, or if its plugin fails.
     """
-    return _look_up(attributors(), name, "attributor").load()
+    return _loaded(attributors(), name, "attributor")
 
 
 def get_metric(name: str) -> Any:
     """Return the metric function registered as ``name``.
 
     Raises:
-        PluginError: If there is none; the message lists those there are.
+        PluginError: If there is none, which lists those there are, or if its plugin fails.
     """
-    return _look_up(metrics(), name, "metric").load()
+    return _loaded(metrics(), name, "metric")
 
 
 def get_task(name: str) -> Any:
     """Return the source of the benchmark task registered as ``name``.
 
     Raises:
-        PluginError: If there is none; the message lists those there are.
+        PluginError: If there is none, which lists those there are, or if its plugin fails.
     """
-    return _look_up(tasks(), name, "task").load()
+    return _loaded(tasks(), name, "task")
+
+
+def get_command(name: str) -> Any:
+    """Return the command registered as ``name``.
+
+    Raises:
+        PluginError: If there is none, which lists those there are, or if its plugin fails.
+    """
+    return _loaded(commands(), name, "command")
+
+
+def first_answer(hook: str, kind: type[Answer], **asked: Any) -> Answer | None:
+    """Return the first answer to a hook that is of a kind; a plugin that fails is warned about.
+
+    Args:
+        hook: The hook's name.
+        kind: What an answer is.
+        **asked: What the hook is called with.
+
+    Raises:
+        RetracError: Whatever of this kind a plugin raises on purpose.
+    """
+    for implementation in reversed(getattr(plugin_manager().hook, hook).get_hookimpls()):
+        try:
+            answer = implementation.function(*(asked[name] for name in implementation.argnames))
+            if answer is not None and not isinstance(answer, kind):
+                raise TypeError(f"expected {kind.__name__} or None, got {answer!r}")
+        except RetracError:
+            raise
+        except FAILURES as error:  # a third party's hook may raise anything
+            _warn_of(implementation, hook, error)
+            continue
+        if answer is not None:
+            return answer
+    return None
 
 
 def _collect(hook: str, kind: type[Entry]) -> Mapping[str, tuple[Entry, str]]:
@@ -120,21 +158,42 @@ def _answers(implementation: Any, hook: str, kind: type[Entry]) -> Iterable[Entr
     """Return one plugin's records, or none, with a warning, if it fails."""
     try:
         entries = list(implementation.function())
-        wrong = [entry for entry in entries if not isinstance(entry, kind)]
+        wrong = [entry for entry in entries if not _is_usable(entry, kind)]
         if wrong:
             raise PluginError(f"expected {kind.__name__} records, got {wrong[0]!r}")
-    except Exception as error:  # a third party's hook may raise anything
-        problem = f"{type(error).__name__}: {error}"
-        message = (
-            f"plugin {implementation.plugin_name!r} failed in {hook} and was skipped: {problem}"
-        )
-        warnings.warn(message, RuntimeWarning, stacklevel=4)
+    except FAILURES as error:  # a third party's hook may raise anything
+        _warn_of(implementation, hook, error)
         return []
     return entries
 
 
-def _look_up(entries: Mapping[str, tuple[Entry, str]], name: str, kind: str) -> Entry:
+def _is_usable(entry: Any, kind: type[Entry]) -> bool:
+    if not isinstance(entry, kind):
+        return False
+    texts = (entry.name, entry.summary, *getattr(entry, "needs", ()))
+    return bool(entry.name) and all(isinstance(t, str) for t in texts) and callable(entry.load)
+
+
+def _warn_of(implementation: Any, hook: str, error: BaseException) -> None:
+    message = f"plugin {implementation.plugin_name!r} failed in {hook} and was skipped"
+    warnings.warn(f"{message}: {one_line(error)}", RuntimeWarning, stacklevel=5)
+
+
+def one_line(error: BaseException) -> str:
+    """Return what was raised, with its type."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+
+def _loaded(entries: Mapping[str, tuple[Entry, str]], name: str, kind: str) -> Any:
     if name not in entries:
         installed = ", ".join(entries) or "none"
         raise PluginError(f"unknown {kind} {name!r}: installed are {installed}")
-    return entries[name][0]
+    entry, plugin = entries[name]
+    try:
+        return entry.load()
+    except RetracError:
+        raise
+    except FAILURES as error:  # a third party's module may raise anything
+        raise PluginError(
+            f"plugin {plugin!r} cannot load its {kind} {name!r}: {one_line(error)}"
+        ) from error

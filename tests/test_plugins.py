@@ -1,3 +1,4 @@
+import sys
 import types
 
 import pluggy
@@ -5,7 +6,7 @@ import pytest
 
 import retrac_plugin as retrac
 from retrac_plugin import hookspecs, plugins
-from retrac_plugin.errors import PluginError
+from retrac_plugin.errors import InputError, PluginError
 from retrac_plugin.hookspecs import (
     AttributorEntry,
     CommandEntry,
@@ -13,6 +14,7 @@ from retrac_plugin.hookspecs import (
     TaskEntry,
     hookimpl,
 )
+from tests.small import small_case
 
 
 @pytest.fixture
@@ -104,6 +106,96 @@ def test_a_plugin_that_cannot_be_imported_is_warned_about_and_skipped(monkeypatc
     with pytest.warns(RuntimeWarning, match=r"'broken' \(gone.plugin\) was skipped"):
         plugins.load_entry_points(manager)
     assert not manager.list_name_plugin()
+
+
+def test_a_plugin_that_exits_when_it_is_imported_or_asked_is_warned_about_and_skipped(
+    manager, monkeypatch
+):
+    leave = types.SimpleNamespace(name="leaver", value="leaver", load=lambda: sys.exit(0))
+    monkeypatch.setattr(plugins, "entry_points", lambda group: [leave])
+    with pytest.warns(RuntimeWarning, match=r"'leaver' \(leaver\) was skipped: SystemExit: 0"):
+        plugins.load_entry_points(manager)
+    plugin = types.SimpleNamespace()
+    plugin.retrac_register_tasks = hookimpl(lambda: sys.exit(3))
+    plugins.register(manager, plugin, "exiting")
+    with pytest.warns(RuntimeWarning, match="'exiting' failed .* SystemExit: 3"):
+        assert "digits" in plugins.tasks()
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        AttributorEntry(None, "", lambda: None),
+        AttributorEntry("", "", lambda: None),
+        AttributorEntry(3, "", lambda: None),
+        AttributorEntry("a", None, lambda: None),
+        AttributorEntry("a", "", "load"),
+        AttributorEntry("a", "", lambda: None, needs=(1,)),
+    ],
+    ids=repr,
+)
+def test_a_record_that_cannot_be_used_is_warned_about_and_skipped(manager, entry):
+    plugin = types.SimpleNamespace()
+    plugin.retrac_register_attributors = hookimpl(lambda: [entry])
+    plugins.register(manager, plugin, "confused")
+    with pytest.warns(RuntimeWarning, match="'confused' failed .* expected AttributorEntry"):
+        assert "diffusion-retrac" in plugins.attributors()
+
+
+@pytest.mark.parametrize(
+    "answer", [lambda: 1 / 0, lambda: sys.exit(0), lambda: "nonsense"], ids=["raises", "exits", "x"]
+)
+def test_a_plugin_that_fails_to_wrap_or_read_is_warned_about_and_the_next_is_asked(
+    manager, tmp_path, answer
+):
+    plugin = types.SimpleNamespace()
+    plugin.retrac_wrap_model = hookimpl(lambda network, scheduler: answer())
+    plugin.retrac_read_run = hookimpl(lambda request: answer())
+    plugins.register(manager, plugin, "broken")
+    case = small_case()
+    with pytest.warns(RuntimeWarning, match="'broken' failed in retrac_wrap_model and was skipped"):
+        assert retrac.wrap(case.network, case.schedule).schedule is case.schedule
+    with (
+        pytest.warns(RuntimeWarning, match="'broken' failed in retrac_read_run and was skipped"),
+        pytest.raises(PluginError, match="no plugin can read"),
+    ):
+        retrac.read_run(tmp_path)
+
+
+def test_what_a_plugin_says_on_purpose_is_said(manager):
+    def refuse(network, scheduler):
+        raise InputError("this network has another denoiser inside")
+
+    plugin = types.SimpleNamespace()
+    plugin.retrac_wrap_model = hookimpl(refuse)
+    plugins.register(manager, plugin, "strict")
+    case = small_case()
+    with pytest.raises(InputError, match="another denoiser inside"):
+        retrac.wrap(case.network, case.schedule)
+
+
+@pytest.mark.parametrize(
+    ("get", "kind"),
+    [
+        (plugins.get_attributor, "attributor"),
+        (plugins.get_metric, "metric"),
+        (plugins.get_task, "task"),
+        (plugins.get_command, "command"),
+    ],
+)
+def test_what_cannot_be_loaded_is_an_error_that_names_its_plugin(manager, get, kind):
+    def fail():
+        raise SystemExit("gone")
+
+    plugin = types.SimpleNamespace()
+    plugin.retrac_register_attributors = hookimpl(lambda: [AttributorEntry("mine", "", fail)])
+    plugin.retrac_register_metrics = hookimpl(lambda: [MetricEntry("mine", "", fail)])
+    plugin.retrac_register_tasks = hookimpl(lambda: [TaskEntry("mine", "", fail)])
+    plugin.retrac_register_commands = hookimpl(lambda: [CommandEntry("mine", "", fail)])
+    plugins.register(manager, plugin, "third-party")
+    told = f"plugin 'third-party' cannot load its {kind} 'mine': SystemExit: gone"
+    with pytest.raises(PluginError, match=told):
+        get("mine")
 
 
 def test_a_misspelt_hook_unregisters_the_whole_plugin(manager):

@@ -17,9 +17,10 @@ import torch
 from torch import Tensor
 
 from retrac_plugin.attribution.job import Job
-from retrac_plugin.attribution.query_side import query_blocks
+from retrac_plugin.attribution.overriding import does_otherwise
 from retrac_plugin.attribution.rescaling import DIFFUSION_RETRAC, DIFFUSION_TRACIN, Method
 from retrac_plugin.attribution.scores import Scores
+from retrac_plugin.attribution.scoring import score
 from retrac_plugin.attribution.setting import Progress, Setting
 from retrac_plugin.attribution.train_side import own_products, train_products
 from retrac_plugin.checkpoints.checkpoint import Checkpoint
@@ -113,7 +114,7 @@ class DiffusionAttributor:
         Raises:
             RetracError: If the data, a checkpoint or a gradient cannot be used.
         """
-        return attribute_together([self], train, queries)[0]
+        return _share([self], train, queries)[0]
 
     def self_influence(self, train: Examples, query_draws: Draws | None = None) -> Tensor:
         """Return the influence of every training sample on itself, ``[train]``.
@@ -171,41 +172,39 @@ def attribute_together(
     """Return the scores of several methods for the gradients of one.
 
     Args:
-        attributors: They may differ in nothing but their method.
+        attributors: They may differ in nothing but their method; a subclass that overrides how
+            scores are made is asked by itself.
         train: The training set.
         queries: The images to explain.
 
     Raises:
         InputError: If the attributors differ in model, checkpoints or draws.
     """
+    sharing = [each for each in attributors if not scores_by_itself(each)]
+    shared = iter(_share(sharing, train, queries) if sharing else [])
+    return [
+        each.attribute(train, queries) if scores_by_itself(each) else next(shared)
+        for each in attributors
+    ]
+
+
+def scores_by_itself(attributor: DiffusionAttributor) -> bool:
+    """Whether an attributor overrides how scores are made, in more than ``method``."""
+    free = {"method", "about", "self_influence"}
+    names = [n for n in vars(DiffusionAttributor) if not n.startswith("__") and n not in free]
+    return does_otherwise(attributor, DiffusionAttributor, *names)
+
+
+def _share(
+    attributors: Sequence[DiffusionAttributor], train: Examples, queries: Examples
+) -> list[Scores]:
     first = attributors[0]
-    job, setting = first.job, first.setting
     for other in attributors[1:]:
-        differing = job.differences(other.job)
+        differing = first.job.differences(other.job)
         if differing:
             raise InputError(f"attributors must share {', '.join(differing)} to share gradients")
-    sources = ExampleSource(train, "train"), ExampleSource(queries, "queries")
-    sizes = len(sources[1]), len(sources[0])
-    values = setting.zeros(len(attributors), *sizes)
-    norms = setting.zeros(len(setting.checkpoints), sizes[1])
-    rescalings = [attributor.method.rescale for attributor in attributors]
-    fallbacks: dict[str, str] = {}
-    plan = job.plan(sources[0], sizes[0], len(attributors))
-    cut = rescalings, plan.queries_at_once
-    with first.bar(plan.samples(sizes[1], sizes[0])) as bar:
-        for k, at in enumerate(setting.passes(bar.update, plan.batch_size)):
-            start = 0
-            zeros = job.zeros_for(at)
-            for gradients in query_blocks(at, sources[1], job.query_draws, *cut, zeros):
-                vectors = gradients.flatten(0, 1)
-                products, norms[k] = train_products(at, sources[0], job.train_draws, vectors)
-                products = products.T.reshape(*gradients.shape[:2], -1)
-                stop = start + gradients.shape[1]
-                for total, rescale, part in zip(values, rescalings, products, strict=True):
-                    total[start:stop] += at.checkpoint.step_size * part * rescale(norms[k])
-                start = stop
-            fallbacks |= at.engine.fallbacks()
+    found = score(first.job, [each.method for each in attributors], train, queries)
     return [
-        Scores(total, norms, attributor.about() | {"fallbacks": fallbacks})
-        for total, attributor in zip(values, attributors, strict=True)
+        Scores(values, found.norms, each.about() | {"fallbacks": found.fallbacks})
+        for values, each in zip(found.values, attributors, strict=True)
     ]

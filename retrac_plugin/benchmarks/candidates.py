@@ -36,11 +36,22 @@ class Candidate:
     @property
     def together(self) -> Together | None:
         """What scores it with others of its kind, None if it scores alone."""
-        kinds: tuple[tuple[type[Any], Together], ...] = (
-            (attributors.DiffusionAttributor, attributors.attribute_together),
-            (on_features.FeatureAttributor, on_features.attribute_in_turn),
+        kinds: tuple[tuple[type[Any], Callable[[Any], bool], Together], ...] = (
+            (
+                attributors.DiffusionAttributor,
+                attributors.scores_by_itself,
+                attributors.attribute_together,
+            ),
+            (
+                on_features.FeatureAttributor,
+                on_features.scores_by_itself,
+                on_features.attribute_in_turn,
+            ),
         )
-        return next((call for kind, call in kinds if isinstance(self.attributor, kind)), None)
+        for kind, alone, together in kinds:
+            if isinstance(self.attributor, kind) and not alone(self.attributor):
+                return together
+        return None
 
 
 def candidates(task: Task, method: str, choose: bool) -> list[Candidate]:

@@ -9,8 +9,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from retrac_plugin.errors import InputError
 from retrac_plugin.metrics import Evidence
+from retrac_plugin.plugins import FAILURES
 
 Metric = Callable[[Tensor, Evidence], float]
 
@@ -42,18 +42,22 @@ def measured(metric: Metric, values: Tensor, evidence: Evidence, seed: int = 0) 
         seed: Of the resampling.
 
     Raises:
-        InputError: If the metric cannot be computed.
+        Exception: Whatever the metric raises of these scores; of what is resampled from them,
+            that leaves the value without an interval.
     """
-    value = metric(values, evidence)
+    value = metric(values.clone(), evidence)  # a metric may change what it is given
     parts = _parts(metric, values, evidence, value)
     generator = torch.Generator().manual_seed(seed)
     count = RECOMPUTED if parts is None else RESAMPLES
     drawn = torch.randint(len(values), (count, len(values)), generator=generator)
-    if parts is not None:
-        found = parts[drawn].mean(1)
-    else:
-        anew = [metric(values[rows], evidence.of_queries(rows)) for rows in drawn]
-        found = torch.tensor(anew, dtype=torch.float64)
+    try:
+        found = (
+            _computed_anew(metric, values, evidence, drawn)
+            if parts is None
+            else parts[drawn].mean(1)
+        )
+    except FAILURES:
+        return Measured(value, math.nan, math.nan)
     if not math.isfinite(value) or not found.isfinite().all():
         return Measured(value, math.nan, math.nan)
     tails = torch.tensor([(1 - LEVEL) / 2, (1 + LEVEL) / 2], dtype=torch.float64)
@@ -61,12 +65,18 @@ def measured(metric: Metric, values: Tensor, evidence: Evidence, seed: int = 0) 
     return Measured(value, low, high)
 
 
+def _computed_anew(metric: Metric, values: Tensor, evidence: Evidence, drawn: Tensor) -> Tensor:
+    """Return the metric of each set of queries drawn, ``[set]``."""
+    anew = [metric(values[rows], evidence.of_queries(rows)) for rows in drawn]
+    return torch.tensor(anew, dtype=torch.float64)
+
+
 def _parts(metric: Metric, values: Tensor, evidence: Evidence, value: float) -> Tensor | None:
     """Return each query's part of a mean over queries, None if the metric is no such mean."""
     single = [torch.tensor([query]) for query in range(len(values))]
     try:
         parts = [metric(values[rows], evidence.of_queries(rows)) for rows in single]
-    except InputError:  # it compares queries with one another
+    except FAILURES:  # it compares queries with one another
         return None
     found = torch.tensor(parts, dtype=torch.float64)
     return found if math.isclose(found.mean().item(), value, rel_tol=1e-6, abs_tol=1e-9) else None

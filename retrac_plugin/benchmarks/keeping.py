@@ -1,28 +1,32 @@
 """Scores kept on disk, so that a benchmark that was killed goes on where it stopped.
 
-A file's name is a digest of all that decides its scores: the data, the checkpoints, the draws, the
-method with its options, and the code of this package and of the method. What has changed is
-computed anew.
+A file's name is a digest of all that decides its scores: every field of the task but those named
+here, what the attributor was given and became, and the code of it and of its plugin, see
+``digesting``. What has changed is computed anew; what cannot be digested is not kept.
 """
 
 from __future__ import annotations
 
-import hashlib
-import inspect
-from collections.abc import Iterator
-from functools import cached_property
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
-
-import retrac_plugin
+from retrac_plugin import plugins
 from retrac_plugin.attribution.scores import Scores
 from retrac_plugin.benchmarks.candidates import Candidate
+from retrac_plugin.benchmarks.code_files import code_of_module, code_of_plugin
+from retrac_plugin.benchmarks.digesting import Digester, UndigestibleError, digest_of
 from retrac_plugin.benchmarks.task import Task
+from retrac_plugin.checkpoints.checkpoint import Checkpoint
 from retrac_plugin.data.examples import Examples, ExampleSource
-from retrac_plugin.draws import Draws, Recorded
+
+OF_NO_SCORE = ("name", "about", "without")
+"""Fields of a task that decide no score."""
+
+BLOCK = 256
+"""Examples that are read at a time."""
 
 
 class Keeper:
@@ -31,15 +35,23 @@ class Keeper:
     Args:
         task: The task.
         folder: Where; None: nothing is kept.
+        tell: Says what is not kept, and why.
+        fresh: Whether to find nothing, and so compute all anew.
     """
 
-    def __init__(self, task: Task, folder: Path | None) -> None:
-        self.task, self.folder = task, folder
+    def __init__(
+        self, task: Task, folder: Path | None, tell: Callable[[str], object], fresh: bool = False
+    ) -> None:
+        self.task, self.folder, self.tell, self.fresh = task, folder, tell, fresh
+        self._of_task: Digester | None = None
+        self._code = functools.cache(code_of_plugin), functools.cache(code_of_module)
+        self._names: dict[int, tuple[Candidate, str | None]] = {}
 
     def find(self, candidate: Candidate, what: str = "scores") -> Scores | None:
         """Return what was kept, or None."""
         path = self._path(candidate, what)
-        return Scores.load(path) if path is not None and path.is_file() else None
+        found = path is not None and path.is_file() and not self.fresh
+        return Scores.load(path) if path is not None and found else None
 
     def keep(self, candidate: Candidate, scores: Scores, what: str = "scores") -> None:
         """Write scores, whole or not at all."""
@@ -50,47 +62,61 @@ class Keeper:
     def _path(self, candidate: Candidate, what: str) -> Path | None:
         if self.folder is None:
             return None
-        digest = self._of_task.copy()
-        source = inspect.getsourcefile(type(candidate.attributor))
-        digest.update(b"" if source is None else Path(source).read_bytes())
-        digest.update(repr(sorted(candidate.options.items())).encode())
-        return self.folder / f"{candidate.method}-{what}-{digest.hexdigest()[:16]}.safetensors"
+        if id(candidate) not in self._names:  # before it scores, which may change its fields
+            self._names[id(candidate)] = candidate, self._name(candidate)
+        name = self._names[id(candidate)][1]
+        if name is None:
+            return None
+        return self.folder / f"{candidate.method}-{what}-{name}.safetensors"
 
-    @cached_property
-    def _of_task(self) -> Any:
-        task, digest = self.task, hashlib.sha256()
-        for path in sorted(Path(retrac_plugin.__file__).parent.rglob("*.py")):
-            digest.update(path.read_bytes())
-        for kind in task.queries:
-            _update(digest, kind.examples)
-        _update(digest, task.train)
-        for checkpoint in task.checkpoints:
-            digest.update(f"{checkpoint.step_size} {checkpoint.step}".encode())
-            for name, tensor in sorted(checkpoint.load().items()):
-                digest.update(name.encode() + _bytes(tensor))
-        for draws in (task.train_draws, task.query_draws, task.shared_draws):
-            digest.update(b"".join(_of_draws(draws)))
-        digest.update(f"{task.device} {task.batch_size}".encode())
-        return digest
+    def _name(self, candidate: Candidate) -> str | None:
+        try:
+            if self._of_task is None:
+                self._of_task = _digester_of(self.task)
+            digester = self._of_task.branch()
+            for part in self._decisive(candidate):
+                digester.add(part)
+        except UndigestibleError as error:
+            self.tell(f"the scores of {candidate.method} are not kept: {error}")
+            return None
+        return digester.hexdigest()[:32]
 
-
-def _update(digest: Any, examples: Examples) -> None:
-    for block in ExampleSource(examples, "train").blocks(256):
-        digest.update(repr(block.keys).encode())
-        if block.encoded:  # then the keys do not tell the values
-            digest.update(_bytes(block.samples))
-        digest.update(repr(sorted(block.conditions)).encode())
-        for value in block.conditions.values():
-            digest.update(_bytes(value) if isinstance(value, Tensor) else repr(value).encode())
+    def _decisive(self, candidate: Candidate) -> Iterator[Any]:
+        """Yield what of a candidate decides scores, beyond the task."""
+        of_plugin, of_module = self._code
+        entry, plugin = plugins.attributors()[candidate.method]
+        yield candidate.method
+        yield dict(candidate.options)
+        yield of_plugin(plugin)
+        yield [of_module(package) for package in entry.needs]
+        yield candidate.attributor
 
 
-def _of_draws(draws: Draws | None) -> Iterator[bytes]:
-    if isinstance(draws, Recorded):  # noise follows from the trace's seed and its visits
-        yield from map(_bytes, (draws.trace.ids, draws.trace.steps, draws.trace.timesteps))
-    else:
-        yield repr(draws).encode()
+def _digester_of(task: Task) -> Digester:
+    """Return what has taken in all of a task that decides scores."""
+    digester = Digester({Checkpoint: _content_of})
+    digester.add(code_of_module(__name__))
+    fields = {f.name: getattr(task, f.name) for f in dataclasses.fields(task)}
+    for name in OF_NO_SCORE:
+        del fields[name]
+    fields["train"] = list(_contents(fields["train"]))
+    fields["queries"] = [list(_contents(kind.examples)) for kind in fields["queries"]]
+    digester.add(fields)
+    return digester
 
 
-def _bytes(tensor: Tensor) -> bytes:
-    flat = tensor.detach().cpu().contiguous().view(-1)
-    return flat.view(torch.uint8).numpy().tobytes()
+def _contents(examples: Examples) -> Iterator[str]:
+    for block in ExampleSource(examples, "train").blocks(BLOCK):
+        yield digest_of(block._asdict())
+
+
+def _content_of(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Return a checkpoint's fields, with what lies in files, or is made when needed, in place."""
+    fields = {f.name: getattr(checkpoint, f.name) for f in dataclasses.fields(checkpoint)}
+    del fields["read"]  # how, not what
+    fields["parameters"] = digest_of(checkpoint.load())
+    if checkpoint.query_parameters is not None:
+        fields["query_parameters"] = digest_of(checkpoint.on_query_side().load())
+    if checkpoint.preconditioner is not None:
+        fields["preconditioner"] = digest_of(dict(checkpoint.preconditioner()))
+    return fields

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from retrac_plugin.benchmarks.interval import measured
+from retrac_plugin.benchmarks.outcome import Outcome
 from retrac_plugin.benchmarks.rows import Row
-from retrac_plugin.benchmarks.scoring import Outcome
 from retrac_plugin.benchmarks.task import After, Queries, Task
 from retrac_plugin.errors import InputError
 from retrac_plugin.metrics import Evidence

@@ -13,12 +13,14 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from retrac_plugin.benchmarks.interval import Measured, measured
-from retrac_plugin.benchmarks.scoring import Outcome
+from retrac_plugin.benchmarks.outcome import Outcome
 from retrac_plugin.benchmarks.task import Queries, Task
 from retrac_plugin.errors import InputError, RetracError
 from retrac_plugin.hookspecs import MetricEntry
 from retrac_plugin.metrics import Evidence
 from retrac_plugin.metrics.lds import lds, one_retraining
+from retrac_plugin.metrics.numeric import numeric
+from retrac_plugin.plugins import FAILURES, one_line
 
 CEILING, ATTAINABLE, CONSTANT = "(one retraining)", "(best possible)", "(constant scores)"
 """Rows that are no method's: see ``control_rows``."""
@@ -65,8 +67,8 @@ def measure(
 ) -> list[Row]:
     """Measure every outcome by every metric, on the queries that are not held back.
 
-    A metric that the queries lack evidence for gives rows with the reason. A progress bar is shown
-    on a terminal.
+    A metric that the queries lack evidence for, or that fails, gives rows with the reason. A
+    progress bar is shown on a terminal.
     """
     norms = visit_norms(outcomes)
     rows: list[Row] = []
@@ -139,9 +141,11 @@ def _row(outcome: Outcome, kind: Queries, entry: MetricEntry, evidence: Evidence
         return replace(row, reason=outcome.reason)
     values = outcome.scores[kind.name].values[kind.held_back :].detach().cpu()
     try:
-        found = measured(entry.load(), values, evidence, seed)
+        found = measured(numeric(entry.load()), values, evidence, seed)
     except RetracError as error:
         return replace(row, reason=str(error))
+    except FAILURES as error:  # a third party's metric may raise anything
+        return replace(row, reason=one_line(error))
     value, low, high = (number if math.isfinite(number) else None for number in found)
     return replace(row, value=value, low=low, high=high)
 

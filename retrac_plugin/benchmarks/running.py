@@ -33,7 +33,7 @@ PACKAGES = (
 )
 
 
-def run(
+def run(  # noqa: PLR0913, PLR0917
     source: TaskSource,
     methods: Sequence[str],
     metrics: Sequence[str],
@@ -42,6 +42,7 @@ def run(
     device: str | None,
     tell: Tell,
     removal: Removal | None = None,
+    fresh: bool = False,
 ) -> list[Path]:
     """Prepare a task, score and measure every method, and write everything below ``out``.
 
@@ -54,6 +55,7 @@ def run(
         device: Where methods compute; None: where the task's network is.
         tell: Says what is going on.
         removal: What to remove and retrain without, if anything.
+        fresh: Whether to compute anew the scores that an earlier run kept.
 
     Returns:
         What was written.
@@ -72,7 +74,7 @@ def run(
     if removal is not None:
         check(task, removal)  # now, not after the scores
     own = any(entry.name.startswith("outliers") for entry in entries)
-    outcomes = score_methods(task, methods, tell, out / "work" / "kept", self_influence=own)
+    outcomes = score_methods(task, methods, tell, out / "work" / "kept", own, fresh)
     for outcome in outcomes:
         for queries, scores in outcome.scores.items():
             scores.save(out / "work" / "scores" / f"{outcome.method}-{queries}.safetensors")

@@ -3,67 +3,36 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from retrac_plugin.attribution.attributors import DiffusionAttributor
+from retrac_plugin.attribution.checking import check_scores
 from retrac_plugin.attribution.peak_memory import PeakMemory
 from retrac_plugin.attribution.scores import Scores
 from retrac_plugin.benchmarks.candidates import Candidate, candidates
 from retrac_plugin.benchmarks.keeping import Keeper
-from retrac_plugin.benchmarks.task import Queries, Task
+from retrac_plugin.benchmarks.outcome import (
+    Outcome,
+    Scored,
+    all_queries,
+    has_truth,
+    outcome_of,
+)
+from retrac_plugin.benchmarks.task import Task
 from retrac_plugin.data.examples import Examples, ExampleSource
-from retrac_plugin.metrics.lds import lds
+from retrac_plugin.plugins import FAILURES, one_line
 
 Tell = Callable[[str], object]
 """Says what is going on."""
 
-Own = Callable[[Candidate], Tensor | None]
-"""Self-influence of a method."""
-
-
-@dataclass(frozen=True, eq=False)
-class Outcome:
-    """What came of one method.
-
-    Attributes:
-        method: Its registered name.
-        scores: ``[query, train]`` by kind of query, of all queries; empty if it failed.
-        reason: Why it failed.
-        options: Hyper-parameters that were chosen.
-        seconds: What it would have taken alone, the choice included.
-        passes: Samples led forward and backward through the network; None where unknown.
-        peak_bytes: The process's peak memory while it, and what shares with it, was computed.
-        self_influence: ``[train]``, where it was asked for and the method knows it.
-    """
-
-    method: str
-    scores: Mapping[str, Scores] = field(default_factory=dict)
-    reason: str = ""
-    options: Mapping[str, Any] = field(default_factory=dict)
-    seconds: float | None = None
-    passes: int | None = None
-    peak_bytes: int | None = None
-    self_influence: Tensor | None = None
-
-
 COST = "cost in the benchmark"
 """Under which kept scores say what they took."""
-
-
-@dataclass(frozen=True, eq=False)
-class _Scored:
-    candidate: Candidate
-    scores: Scores
-    seconds: float
-    peak_bytes: int | None
 
 
 def score_methods(
@@ -72,6 +41,7 @@ def score_methods(
     tell: Tell,
     kept: Path | None = None,
     self_influence: bool = False,
+    fresh: bool = False,
 ) -> list[Outcome]:
     """Score every method; one that fails gives an outcome with its reason.
 
@@ -86,30 +56,31 @@ def score_methods(
             run that goes on after another; their seconds are those of the run that computed them.
         self_influence: Whether to compute that too, of methods that offer it; its cost is not
             counted.
+        fresh: Whether to compute anew what is found there, and keep that.
     """
     failed: dict[str, str] = {}
     ready: list[Candidate] = []
-    choose = any(_has_truth(kind) and kind.held_back for kind in task.queries)
+    choose = any(has_truth(kind) and kind.held_back for kind in task.queries)
     for method in methods:
         try:
             ready += candidates(task, method, choose)
-        except Exception as error:  # a third party's constructor may raise anything
-            failed[method] = _one_line(error)
-    keeper = Keeper(task, kept)
+        except FAILURES as error:  # a third party's constructor may raise anything
+            failed[method] = one_line(error)
+    keeper = Keeper(task, kept, tell, fresh)
     own = partial(_self_influence, task, keeper, tell) if self_influence else None
-    scored: dict[str, list[_Scored]] = {}
+    scored: dict[str, list[Scored]] = {}
     for one in _all_scored(task, ready, keeper, tell, failed):
         scored.setdefault(one.candidate.method, []).append(one)
     return [
-        _outcome(task, scored[method], own) if method in scored else Outcome(method, reason=reason)
-        for method in methods
-        if (reason := failed.get(method, "")) or method in scored
+        outcome_of(task, scored[name], own) if name in scored else Outcome(name, reason=reason)
+        for name in methods
+        if (reason := failed.get(name, "")) or name in scored
     ]
 
 
 def _all_scored(
     task: Task, ready: list[Candidate], keeper: Keeper, tell: Tell, failed: dict[str, str]
-) -> Iterator[_Scored]:
+) -> Iterator[Scored]:
     """Yield what was kept, then what is scored now, and keep that."""
     lacking = []
     for candidate in ready:
@@ -118,27 +89,13 @@ def _all_scored(
             lacking.append(candidate)
         else:
             cost = known.about.pop(COST)
-            yield _Scored(candidate, known, cost["seconds"], cost["peak_bytes"])
+            yield Scored(candidate, known, cost["seconds"], cost["peak_bytes"])
     for group in _groups(lacking):
         tell(f"scoring {', '.join(dict.fromkeys(candidate.method for candidate in group))}")
         for one in _score(task, group, failed):
             cost = {"seconds": one.seconds, "peak_bytes": one.peak_bytes}
             keeper.keep(one.candidate, replace(one.scores, about={**one.scores.about, COST: cost}))
             yield one
-
-
-def all_queries(task: Task) -> Examples:
-    """Return the queries of all kinds, one after the other."""
-    return [query for kind in task.queries for query in kind.examples]
-
-
-def rows_of(task: Task) -> dict[str, slice]:
-    """Return where the queries of each kind lie among ``all_queries``."""
-    slices, start = {}, 0
-    for kind in task.queries:
-        slices[kind.name] = slice(start, start + len(kind.examples))
-        start += len(kind.examples)
-    return slices
 
 
 def _groups(ready: Sequence[Candidate]) -> list[list[Candidate]]:
@@ -148,20 +105,22 @@ def _groups(ready: Sequence[Candidate]) -> list[list[Candidate]]:
     return list(shared.values())
 
 
-def _score(task: Task, group: list[Candidate], failed: dict[str, str]) -> Iterator[_Scored]:
+def _score(task: Task, group: list[Candidate], failed: dict[str, str]) -> Iterator[Scored]:
     """Yield the scores of a group; if one of it fails, of each method that is left on its own."""
     together, left = group[0].together or _one_by_one, list(group)
+    queries, train = all_queries(task), len(ExampleSource(task.train, "train"))
     attributors = [candidate.attributor for candidate in group]
     start = time.perf_counter()
     try:
         with PeakMemory() as peak:
-            for scores in together(attributors, task.train, all_queries(task)):
-                seconds = scores.about.get("seconds", time.perf_counter() - start)
-                yield _Scored(left.pop(0), scores, seconds, peak.bytes)
-    except Exception as error:  # a third party's method may raise anything
+            for scores in together(attributors, task.train, queries):
+                checked = check_scores(scores, left[0].method, len(queries), train)
+                seconds = checked.about.get("seconds", time.perf_counter() - start)
+                yield Scored(left.pop(0), checked, seconds, peak.bytes)
+    except FAILURES as error:  # a third party's method may raise anything
         methods = list(dict.fromkeys(candidate.method for candidate in group))
         if len(methods) == 1:
-            failed[methods[0]] = _one_line(error)
+            failed[methods[0]] = one_line(error)
             return
         for method in dict.fromkeys(candidate.method for candidate in left):
             yield from _score(task, [c for c in left if c.method == method], failed)
@@ -181,59 +140,12 @@ def _self_influence(task: Task, keeper: Keeper, tell: Tell, candidate: Candidate
     if known is not None:
         return known.values[0]
     tell(f"self-influence by {candidate.method}")
-    found: Tensor = compute(task.train)
-    keeper.keep(candidate, Scores(found[None]), "self-influence")
-    return found
-
-
-def _outcome(task: Task, scored: list[_Scored], own: Own | None) -> Outcome:
-    best = scored[0] if len(scored) == 1 else max(scored, key=lambda one: _quality(task, one))
-    others = (one.scores.about.get("scoring_seconds", 0.0) for one in scored if one is not best)
-    return Outcome(
-        best.candidate.method,
-        {
-            name: Scores(best.scores.values[rows], best.scores.gradient_norms, best.scores.about)
-            for name, rows in rows_of(task).items()
-        },
-        options=best.candidate.options,
-        seconds=best.seconds + sum(others),
-        passes=_passes(task, best),
-        peak_bytes=best.peak_bytes,
-        self_influence=None if own is None else own(best.candidate),
-    )
-
-
-def _quality(task: Task, scored: _Scored) -> float:
-    """Return the mean LDS of the queries that are held back."""
-    found = []
-    for kind in task.queries:
-        if kind.held_back and _has_truth(kind):
-            start = rows_of(task)[kind.name].start
-            values = scored.scores.values[start : start + kind.held_back]
-            known = kind.evidence.of_queries(torch.arange(kind.held_back))
-            found.append(lds(values, known))
-    return fmean(found)
-
-
-def _has_truth(kind: Queries) -> bool:
-    return kind.evidence.subset_losses is not None
-
-
-def _passes(task: Task, scored: _Scored) -> int | None:
-    known: int | None = scored.scores.about.get("passes")
-    if known is not None or not isinstance(scored.candidate.attributor, DiffusionAttributor):
-        return known
-    sides = (
-        (ExampleSource(task.train, "train"), task.train_draws),
-        (ExampleSource(all_queries(task), "queries"), task.query_draws),
-    )
-    each = (len(source) * _product(*draws.per_sample()) for source, draws in sides)
-    return len(task.checkpoints) * sum(each)
-
-
-def _product(timesteps_each: int, noise_each: int) -> int:
-    return timesteps_each * noise_each
-
-
-def _one_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+    train = len(ExampleSource(task.train, "train"))
+    try:
+        found = torch.as_tensor(compute(task.train))
+        scores = check_scores(Scores(found[None]), candidate.method, 1, train)
+    except FAILURES as error:  # a third party's method may raise anything
+        tell(f"self-influence by {candidate.method} failed: {one_line(error)}")
+        return None
+    keeper.keep(candidate, scores, "self-influence")
+    return scores.values[0]

@@ -38,6 +38,12 @@ from retrac_plugin.cli.reading import EXISTING
     help="Also retrain without so many of each method's proponents of a few generated queries.",
 )
 @click.option(
+    "--fresh",
+    is_flag=True,
+    help="Leave the scores that an earlier run kept, and compute all anew; without it, those are "
+    "found that everything is still the same of.",
+)
+@click.option(
     "--regenerate",
     is_flag=True,
     help="Retrain for the task's ground truth instead; goes on where a killed run stopped.",
@@ -54,6 +60,7 @@ def benchmark(
     device: str | None,
     threads: int | None,
     remove: int | None,
+    fresh: bool,
     regenerate: bool,
 ) -> None:
     """Compare methods by every metric, with the cost beside it.
@@ -78,11 +85,14 @@ def benchmark(
     if threads is not None:
         torch.set_num_threads(threads)
     if regenerate:
+        if not hasattr(source, "regenerate"):
+            raise click.UsageError(f"the task {task} cannot --regenerate")
         click.echo(f"the ground truth: {source.regenerate(out / 'work')}")
         return
     measures = list(plugins.metrics()) if metrics is None else _names(metrics)
     removal = None if remove is None else Removal(remove)
-    written = run(source, methods_of(methods), measures, out, seed, device, click.echo, removal)
+    names = methods_of(methods)
+    written = run(source, names, measures, out, seed, device, click.echo, removal, fresh)
     for path in written:
         click.echo(f"wrote {path}")
 

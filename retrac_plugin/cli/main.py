@@ -19,10 +19,9 @@ class PluginCommands(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Load one command."""
-        entry = plugins.commands().get(cmd_name)
-        if entry is None:
+        if cmd_name not in plugins.commands():
             return None
-        command: click.Command = entry[0].load()
+        command: click.Command = plugins.get_command(cmd_name)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from retrac_plugin.attribution.features import KEPT, Side
+from retrac_plugin.attribution.overriding import does_otherwise
 from retrac_plugin.attribution.scores import Scores
 from retrac_plugin.attribution.setting import Progress
 from retrac_plugin.checkpoints.checkpoint import Checkpoint
@@ -83,7 +84,7 @@ class FeatureAttributor(ABC):
         Raises:
             RetracError: If the data, a checkpoint or a gradient cannot be used.
         """
-        return attribute_together([self], train, queries)[0]
+        return next(_sharing_in_turn([self], train, queries))
 
     @property
     def last(self) -> int:
@@ -108,9 +109,14 @@ def attribute_together(
 ) -> list[Scores]:
     """Return the scores of several methods; each feature is computed once.
 
-    See ``attribute_in_turn``.
+    See ``attribute_in_turn``; a subclass that overrides ``attribute`` is asked by itself.
     """
-    return list(attribute_in_turn(attributors, train, queries))
+    sharing = [each for each in attributors if not scores_by_itself(each)]
+    shared = iter(list(_sharing_in_turn(sharing, train, queries)) if sharing else [])
+    return [
+        each.attribute(train, queries) if scores_by_itself(each) else next(shared)
+        for each in attributors
+    ]
 
 
 def attribute_in_turn(
@@ -129,8 +135,24 @@ def attribute_in_turn(
         queries: The images to explain.
 
     Raises:
-        InputError: If the attributors differ in model, checkpoints, draws or gradients.
+        InputError: If the attributors differ in model, checkpoints, draws or gradients, or one
+            overrides ``attribute``.
     """
+    if any(map(scores_by_itself, attributors)):
+        raise InputError(
+            "a method that overrides attribute() shares no features: call its own attribute()"
+        )
+    yield from _sharing_in_turn(attributors, train, queries)
+
+
+def scores_by_itself(attributor: FeatureAttributor) -> bool:
+    """Whether an attributor's class overrides ``attribute``, which what is shared never calls."""
+    return does_otherwise(attributor, FeatureAttributor, "attribute")
+
+
+def _sharing_in_turn(
+    attributors: Sequence[FeatureAttributor], train: Examples, queries: Examples
+) -> Iterator[Scores]:
     setting = attributors[0].setting
     for other in attributors[1:]:
         differing = setting.differences(other.setting)

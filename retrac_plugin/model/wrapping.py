@@ -8,6 +8,7 @@ from torch import nn
 
 from retrac_plugin import plugins
 from retrac_plugin.errors import PluginError
+from retrac_plugin.hookspecs import WrappedModel
 from retrac_plugin.model.diffusion import DiffusionModel
 from retrac_plugin.model.losses import Loss
 from retrac_plugin.model.preconditioning import Predict
@@ -44,7 +45,9 @@ def wrap(
     # Where the call is given, only the scheduler must be known: any module stands for the network.
     known_by = network if predict is None else nn.Module()
     manager = plugins.plugin_manager()
-    wrapped = manager.hook.retrac_wrap_model(network=known_by, scheduler=scheduler)
+    wrapped = plugins.first_answer(
+        "retrac_wrap_model", WrappedModel, network=known_by, scheduler=scheduler
+    )
     if wrapped is None:
         asked = ", ".join(sorted(name for name, _ in manager.list_name_plugin()))
         raise PluginError(

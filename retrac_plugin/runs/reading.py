@@ -64,14 +64,10 @@ def read_run(
             raise InputError(f"{name}: expected one of {', '.join(known)}, got {value!r}")
     stated = dict(arguments or {})
     request = RunRequest(path, loss, weights, base, model, stated, optimizer, query_weights)
-    run = plugins.plugin_manager().hook.retrac_read_run(request=request)
+    run = plugins.first_answer("retrac_read_run", Run, request=request)
     if run is None:
         raise PluginError(
             f"no plugin can read {str(path)!r} as a training run. Expected a denoiser's "
             "unet/config.json, scheduler/scheduler_config.json, and checkpoint-STEP folders"
-        )
-    if not isinstance(run, Run):
-        raise PluginError(
-            f"a plugin read {str(path)!r} as a {type(run).__name__}, expected a retrac_plugin.Run"
         )
     return run

@@ -7,8 +7,8 @@ import torch
 
 from retrac_plugin import Scores
 from retrac_plugin.benchmarks import After
+from retrac_plugin.benchmarks.outcome import Outcome
 from retrac_plugin.benchmarks.removal import AT_RANDOM, Removal, removal_rows
-from retrac_plugin.benchmarks.scoring import Outcome
 from retrac_plugin.errors import InputError
 from tests.benchmarks.tasks import HELD_BACK, REPORTED, TRAIN, small_task
 

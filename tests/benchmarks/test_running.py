@@ -8,6 +8,7 @@ import torch
 from click.testing import CliRunner
 
 from retrac_plugin import Scores, plugins
+from retrac_plugin.benchmarks.outcome import Outcome
 from retrac_plugin.benchmarks.rows import (
     ATTAINABLE,
     CEILING,
@@ -17,7 +18,6 @@ from retrac_plugin.benchmarks.rows import (
     measure,
 )
 from retrac_plugin.benchmarks.running import run
-from retrac_plugin.benchmarks.scoring import Outcome
 from retrac_plugin.benchmarks.tables import write_csv, write_markdown
 from retrac_plugin.cli import main
 from retrac_plugin.errors import PluginError

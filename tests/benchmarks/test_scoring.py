@@ -11,7 +11,8 @@ import torch
 import retrac_plugin as retrac
 from retrac_plugin import plugins
 from retrac_plugin.attribution.peak_memory import PeakMemory
-from retrac_plugin.benchmarks.scoring import all_queries, score_methods
+from retrac_plugin.benchmarks.outcome import all_queries
+from retrac_plugin.benchmarks.scoring import score_methods
 from retrac_plugin.hookspecs import AttributorEntry
 from retrac_plugin.metrics.lds import lds
 from retrac_plugin.model.diffusion import DiffusionModel

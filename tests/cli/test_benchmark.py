@@ -1,9 +1,13 @@
 """Which methods ``retrac benchmark`` takes."""
 
 import pytest
+from click.testing import CliRunner
 
 from retrac_plugin import plugins
+from retrac_plugin.cli import main
 from retrac_plugin.cli.benchmark import methods_of
+from retrac_plugin.hookspecs import TaskEntry
+from tests.benchmarks.tasks import SmallSource, small_task
 
 
 @pytest.mark.parametrize(
@@ -20,3 +24,39 @@ def test_a_frameworks_own_only_on_request():
     assert {brought[name][1] for name in ours} == {"core"}
     assert set(every) == set(brought)
     assert {"captum-tracin", "dattri-trak"} < set(every) - set(ours)
+
+
+class CannotRetrain:
+    def prepare(self, directory):
+        return small_task()
+
+
+@pytest.fixture
+def installed(monkeypatch):
+    tasks = {
+        name: (TaskEntry(name, f"the task {name}", source), "test")
+        for name, source in (("small", SmallSource), ("prepared", CannotRetrain))
+    }
+    monkeypatch.setattr(plugins, "tasks", lambda: tasks)
+
+
+def benchmark(*arguments):
+    return CliRunner().invoke(main, ["benchmark", *arguments])
+
+
+def test_kept_scores_are_found_and_fresh_leaves_them(installed, tmp_path):
+    given = ("small", "--methods", "random", "--metrics", "specificity@10", "--out", str(tmp_path))
+    told = [benchmark(*given).output, benchmark(*given).output, benchmark(*given, "--fresh").output]
+    assert ["scoring random" in output for output in told] == [True, False, True]
+
+
+def test_a_task_that_cannot_retrain_says_so(installed, tmp_path):
+    result = benchmark("prepared", "--regenerate", "--out", str(tmp_path))
+    assert result.exit_code == 2
+    assert "the task prepared cannot --regenerate" in result.output
+
+
+def test_list_shows_tasks(installed):
+    output = CliRunner().invoke(main, ["list"]).output
+    assert "Tasks (retrac benchmark NAME)" in output
+    assert "  prepared                   the task prepared [test]" in output

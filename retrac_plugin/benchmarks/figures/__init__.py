@@ -12,8 +12,8 @@ from retrac_plugin.benchmarks.figures.norms import draw_norms
 from retrac_plugin.benchmarks.figures.proponents import draw_proponents
 from retrac_plugin.benchmarks.figures.specificity import draw_specificity
 from retrac_plugin.benchmarks.figures.timesteps import draw_timesteps
+from retrac_plugin.benchmarks.outcome import Outcome
 from retrac_plugin.benchmarks.rows import Row
-from retrac_plugin.benchmarks.scoring import Outcome
 from retrac_plugin.benchmarks.task import Task
 
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from torch import Tensor
-
-from retrac_plugin.benchmarks.figures.style import new_figure, save
+from retrac_plugin.benchmarks.figures.style import are_pictures, new_figure, save
 from retrac_plugin.benchmarks.task import Task
 
 KIND = "generated"
@@ -15,9 +13,9 @@ MOST = 3 * COLUMNS
 
 
 def draw_generated(task: Task, path: Path) -> Path | None:
-    """Draw the generated queries side by side; None if there are none."""
+    """Draw the generated queries side by side; None if there are no pictures."""
     pictures = next((kind.examples for kind in task.queries if kind.name == KIND), None)
-    if not isinstance(pictures, Tensor) or pictures.dim() != 4:
+    if pictures is None or not are_pictures(pictures):
         return None
     shown = pictures[: min(MOST, len(pictures) // COLUMNS * COLUMNS or len(pictures))]
     columns = min(COLUMNS, len(shown))

@@ -9,8 +9,8 @@ from typing import Any
 from torch import Tensor
 
 from retrac_plugin.benchmarks.figures.style import INK, colour, new_figure, plain_log_ticks, save
+from retrac_plugin.benchmarks.outcome import Outcome
 from retrac_plugin.benchmarks.rows import NORMS_FROM, visit_norms
-from retrac_plugin.benchmarks.scoring import Outcome
 from retrac_plugin.benchmarks.task import Task
 from retrac_plugin.metrics.correlation import spearman_rows
 

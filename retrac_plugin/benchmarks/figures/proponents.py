@@ -8,8 +8,8 @@ from pathlib import Path
 from torch import Tensor
 
 from retrac_plugin.attribution.scores import Scores
-from retrac_plugin.benchmarks.figures.style import COLOURS
-from retrac_plugin.benchmarks.scoring import Outcome
+from retrac_plugin.benchmarks.figures.style import COLOURS, are_pictures
+from retrac_plugin.benchmarks.outcome import Outcome
 from retrac_plugin.benchmarks.task import Queries, Task
 from retrac_plugin.report import Method, Report, draw_grid
 
@@ -18,11 +18,11 @@ SKIPPED = "random"
 
 
 def draw_proponents(task: Task, outcomes: Sequence[Outcome], path: Path) -> Path | None:
-    """Draw the first reported queries, of the second kind if there is one; None if no images."""
+    """Draw the first reported queries, of the second kind if there is one; None if no pictures."""
     by_method = {outcome.method: outcome for outcome in outcomes if outcome.scores}
     followed = [by_method[name] for name in COLOURS if name in by_method and name != SKIPPED]
     kind = task.queries[min(1, len(task.queries) - 1)]
-    if not followed or not isinstance(kind.examples, Tensor) or not isinstance(task.train, Tensor):
+    if not (followed and are_pictures(kind.examples) and are_pictures(task.train)):
         return None
     shown = slice(kind.held_back, kind.held_back + MOST_QUERIES)
     labels = kind.evidence.train_labels, kind.evidence.query_labels

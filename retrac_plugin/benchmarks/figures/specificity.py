@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from retrac_plugin.benchmarks.figures.style import COLOURS, INK, OTHER, colour, new_figure, save
-from retrac_plugin.benchmarks.scoring import Outcome
+from retrac_plugin.benchmarks.outcome import Outcome
 from retrac_plugin.benchmarks.task import Task
 from retrac_plugin.metrics import Evidence
 from retrac_plugin.metrics.specificity import specificity

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
+from torch import Tensor
+
+from retrac_plugin.data.examples import Examples
 from retrac_plugin.extras import requires
 from retrac_plugin.files import write_atomically
 
@@ -62,3 +65,8 @@ def save(figure: Any, path: Path) -> Path:
     """Write a figure as PNG, whole or not at all."""
     write_atomically(path, lambda temporary: figure.savefig(temporary, format="png"))
     return path
+
+
+def are_pictures(examples: Examples) -> TypeGuard[Tensor]:
+    """Whether a data set is one tensor ``[picture, channel, height, width]``, grey or coloured."""
+    return isinstance(examples, Tensor) and examples.dim() == 4 and examples.shape[1] in {1, 3}

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from retrac_plugin.attribution.passes import CheckpointPass
 from retrac_plugin.benchmarks.figures.style import INK, colour, new_figure, save
+from retrac_plugin.benchmarks.outcome import Outcome
 from retrac_plugin.benchmarks.rows import NORMS_FROM, visit_norms
-from retrac_plugin.benchmarks.scoring import Outcome
 from retrac_plugin.benchmarks.task import Task
 from retrac_plugin.data.examples import ExampleSource
 from retrac_plugin.draws import Recorded, Strided

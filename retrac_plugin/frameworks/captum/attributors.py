@@ -15,6 +15,7 @@ from retrac_plugin.attribution.attributors import (
     DiffusionAttributor,
     DiffusionReTrac,
     DiffusionTracIn,
+    scores_by_itself,
 )
 from retrac_plugin.attribution.embeddings import query_embeddings, train_embeddings
 from retrac_plugin.attribution.streaming import running_top, score_blocks
@@ -150,7 +151,11 @@ class DiffusionTracInCP(RescaledTracInCP):
             return scores.sum(0, keepdim=True) if aggregate else scores
         text = f"perform computation for getting {wanted}. Processing training batches"
         attributor = self._attributor(one_bar(self._text(text)) if show_progress else None)
-        blocks = score_blocks(attributor, self._train, queries, aggregate)
+        if scores_by_itself(attributor):
+            values = attributor.attribute(self._train, queries).values
+            blocks = iter([values.sum(0, keepdim=True) if aggregate else values])
+        else:
+            blocks = score_blocks(attributor, self._train, queries, aggregate)
         return KMostInfluentialResults(*running_top(blocks, k, largest=proponents))
 
     def self_influence(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from retrac_plugin.attribution.attributors import DiffusionAttributor
+from retrac_plugin.attribution.attributors import DiffusionAttributor, scores_by_itself
 from retrac_plugin.attribution.features import train_gradients
 from retrac_plugin.attribution.query_side import query_gradients
 from retrac_plugin.data.examples import Examples, ExampleSource
@@ -70,8 +70,13 @@ def keep(
         limit: Most bytes that whole gradients may take.
 
     Raises:
-        InputError: If they take more.
+        InputError: If they take more, or the method has another way to make scores.
     """
+    if scores_by_itself(core):
+        raise InputError(
+            f"{type(core).__name__} overrides how scores are made, which kept gradients cannot "
+            "follow: call attribute without cache and without a projection"
+        )
     source = ExampleSource(examples, "train")
     features: list[Tensor] = []
     norms: list[Tensor] = []

@@ -1,0 +1,65 @@
+"""``sum_k eta_k < r(g_i^k), q^k >`` for several treatments ``r`` of the gradients of one job."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from torch import Tensor
+
+from retrac_plugin.attribution.job import Job
+from retrac_plugin.attribution.query_side import query_blocks
+from retrac_plugin.attribution.rescaling import Method
+from retrac_plugin.attribution.train_side import train_products
+from retrac_plugin.data.examples import Examples, ExampleSource
+
+
+class Scored(NamedTuple):
+    """What one way past all checkpoints gives."""
+
+    values: Tensor
+    """``[method, query, train]``."""
+    norms: Tensor
+    """``[checkpoint, train]``, of the training samples' gradients."""
+    fallbacks: dict[str, str]
+    """The parameters for which there was no layer rule, with the reason."""
+
+
+def score(job: Job, methods: Sequence[Method], train: Examples, queries: Examples) -> Scored:
+    """Return the influence of every training sample on every query, by each method.
+
+    Each checkpoint is loaded once; each block of queries costs one pass over the training set.
+
+    Args:
+        job: What decides gradients.
+        methods: What becomes of their norms.
+        train: The training set.
+        queries: The images to explain.
+
+    Raises:
+        RetracError: If the data, a checkpoint or a gradient cannot be used.
+    """
+    setting, rescalings = job.setting, [method.rescale for method in methods]
+    sources = ExampleSource(train, "train"), ExampleSource(queries, "queries")
+    num_train, num_queries = map(len, sources)
+    found = Scored(
+        setting.zeros(len(methods), num_queries, num_train),
+        setting.zeros(len(setting.checkpoints), num_train),
+        {},
+    )
+    plan = job.plan(sources[0], num_queries, len(methods))
+    cut = rescalings, plan.queries_at_once
+    samples = plan.samples(num_train, num_queries) * len(setting.checkpoints)
+    with setting.bar(samples, methods[0].name) as bar:
+        for k, at in enumerate(setting.passes(bar.update, plan.batch_size)):
+            start, zeros = 0, job.zeros_for(at)
+            for gradients in query_blocks(at, sources[1], job.query_draws, *cut, zeros):
+                vectors = gradients.flatten(0, 1)
+                products, norms = train_products(at, sources[0], job.train_draws, vectors)
+                products = products.T.reshape(*gradients.shape[:2], -1)
+                stop = start + gradients.shape[1]
+                for total, rescale, part in zip(found.values, rescalings, products, strict=True):
+                    total[start:stop] += at.checkpoint.step_size * part * rescale(norms)
+                found.norms[k], start = norms, stop
+            found.fallbacks.update(at.engine.fallbacks())
+    return found
