@@ -4,32 +4,19 @@ import dataclasses
 
 import pytest
 import torch
-from torch import nn
 
 import retrac_plugin as retrac
 from retrac_plugin.draws import Request
-from retrac_plugin.errors import GradientError, InputError
-from retrac_plugin.model.diffusion import check_deterministic
 from retrac_plugin.randomness import content_key
 from tests import textbook
+from tests.attribution.cases import (
+    EXACT,
+    METHODS,
+    attributor,
+)
 from tests.small import small_case
 
-METHODS = {
-    retrac.DiffusionTracIn: textbook.unchanged,
-    retrac.DiffusionReTrac: textbook.direction,
-}
-EXACT = {"rtol": 1e-10, "atol": 1e-14}
-
 both_methods = pytest.mark.parametrize("method", METHODS, ids=lambda m: m.__name__)
-
-
-def attributor(method, case, **options):
-    options = {
-        "train_draws": retrac.Uniform(1, seed=1),
-        "query_draws": retrac.Strided(3, noise_draws=2, seed=2),
-        **options,
-    }
-    return method(options.pop("model", case.model), case.checkpoints, **options)
 
 
 def visits(draws, case, examples, side, k):
@@ -128,67 +115,6 @@ def test_methods_may_share_their_gradients(method):
     torch.testing.assert_close(shared.gradient_norms, alone.gradient_norms, **EXACT)
 
 
-def rescaled_model(case, factor):
-    """The same model with the loss at timestep 7, and so its gradient, multiplied."""
-
-    def weight(timesteps):
-        return torch.where(timesteps == 7, factor, 1.0).double()
-
-    return retrac.wrap(case.network, case.schedule, weight=weight)
-
-
-def draws_with_one_sample_at_timestep_7(case):
-    timesteps = torch.full((len(case.checkpoints), len(case.train)), 50)
-    timesteps[:, 3] = 7
-    noise = torch.randn(*timesteps.shape, 1, 4, 4, generator=torch.Generator().manual_seed(1))
-    return retrac.Given(timesteps, noise)
-
-
-@pytest.mark.parametrize("factor", [1e-6, 3.0, 1e6])
-def test_rescaling_one_gradient_scales_tracin_and_leaves_retrac(factor):
-    case = small_case()
-    draws = draws_with_one_sample_at_timestep_7(case)
-    plain, rescaled = (
-        {
-            m: attributor(m, case, model=model, train_draws=draws)
-            .attribute(case.train, case.queries)
-            .values
-            for m in METHODS
-        }
-        for model in (case.model, rescaled_model(case, factor))
-    )
-    tracin, retrac_scores = retrac.DiffusionTracIn, retrac.DiffusionReTrac
-    torch.testing.assert_close(rescaled[retrac_scores], plain[retrac_scores], **EXACT)
-    expected = plain[tracin].clone()
-    expected[:, 3] *= factor
-    torch.testing.assert_close(rescaled[tracin], expected, **EXACT)
-
-
-@both_methods
-def test_a_zero_gradient_gives_zero(method):
-    case = small_case()
-    draws = draws_with_one_sample_at_timestep_7(case)
-    ours = attributor(method, case, model=rescaled_model(case, 0.0), train_draws=draws)
-    scores = ours.attribute(case.train, case.queries).values
-    assert (scores[:, 3] == 0).all()
-    assert scores.isfinite().all()
-    assert (scores[:, :3] != 0).all()
-
-
-@both_methods
-def test_a_query_with_a_zero_gradient_at_one_timestep(method):
-    case = small_case()
-    noise = torch.randn(2, 3, 2, 1, 1, 4, 4, generator=torch.Generator().manual_seed(1))
-    options = {"model": rescaled_model(case, 0.0), "train_draws": retrac.Uniform(1, seed=9)}
-    pair = retrac.Given(torch.tensor([7, 60]), noise)
-    alone = retrac.Given(torch.tensor([60]), noise[:, :, 1:])
-    both = attributor(method, case, query_draws=pair, **options)
-    one = attributor(method, case, query_draws=alone, **options)
-    scores = both.attribute(case.train, case.queries).values
-    halved = one.attribute(case.train, case.queries).values / 2
-    torch.testing.assert_close(scores, halved, **EXACT)
-
-
 @both_methods
 def test_scores_are_linear_in_the_step_sizes(method):
     case = small_case()
@@ -261,75 +187,3 @@ def test_many_draws_converge_to_few_draws_mean():
     few, many = torch.stack(seeds[:4]).mean(0), torch.stack(seeds[4:]).mean(0)
     spread = torch.stack(seeds).std(0) / 2  # standard error of each mean of four
     assert ((few - many).abs() < 5 * spread).all()
-
-
-class TestErrors:
-    def test_the_model_must_be_wrapped(self):
-        case = small_case()
-        with pytest.raises(InputError, match=r"expected what retrac_plugin\.wrap"):
-            retrac.DiffusionReTrac(case.network, case.checkpoints)
-
-    def test_batch_size(self):
-        with pytest.raises(InputError, match="batch_size must be at least 1, got 0"):
-            attributor(retrac.DiffusionReTrac, small_case(), batch_size=0)
-
-    def test_unknown_device(self):
-        with pytest.raises(InputError, match=r"device: .*abacus"):
-            attributor(retrac.DiffusionReTrac, small_case(), device="abacus")
-
-    @pytest.mark.parametrize("timestep", [-1, 100])
-    def test_a_timestep_outside_the_schedule(self, timestep):
-        case = small_case()
-        timesteps = torch.full((2, 7), 5)
-        timesteps[1, 4] = timestep
-        ours = attributor(
-            retrac.DiffusionReTrac,
-            case,
-            train_draws=retrac.Given(timesteps, torch.zeros(2, 7, 1, 4, 4)),
-        )
-        with pytest.raises(InputError, match=f"timestep {timestep} .*expected 0 to 99"):
-            ours.attribute(case.train, case.queries)
-
-    def test_an_infinite_loss_names_sample_timestep_and_checkpoint(self):
-        case = small_case()
-        case.train[5] = torch.full((1, 4, 4), torch.inf, dtype=torch.float64)
-        draws = draws_with_one_sample_at_timestep_7(case)
-        ours = attributor(retrac.DiffusionTracIn, case, train_draws=draws)
-        message = r"loss of train sample 5 is not finite at timestep 50 of checkpoint of step 10"
-        with pytest.raises(GradientError, match=message):
-            ours.attribute(case.train, case.queries)
-
-    def test_an_infinite_query(self):
-        case = small_case()
-        case.queries[1] = torch.full((1, 4, 4), torch.nan, dtype=torch.float64)
-        with pytest.raises(GradientError, match="query sample 1 is not finite"):
-            attributor(retrac.DiffusionTracIn, case).attribute(case.train, case.queries)
-
-    def test_nan_weights_are_found(self):
-        case = small_case()
-        case.checkpoints[1].parameters["leave.bias"][0] = torch.nan
-        with pytest.raises(GradientError, match="checkpoint of step 20"):
-            attributor(retrac.DiffusionTracIn, case).attribute(case.train, case.queries)
-
-    def test_images_of_bytes(self):
-        case = small_case()
-        images = torch.zeros(3, 1, 4, 4, dtype=torch.uint8)
-        with pytest.raises(InputError, match=r"torch.uint8, .*such as images / 127\.5 - 1"):
-            attributor(retrac.DiffusionTracIn, case).attribute(images, case.queries)
-
-    def test_dropout_left_on(self):
-        case = small_case()
-        case.network.noise = nn.Dropout(0.5)
-        case.network.train()
-        with pytest.raises(InputError, match=r"Call network\.eval\(\) first"):
-            attributor(retrac.DiffusionTracIn, case).attribute(case.train, case.queries)
-        check_deterministic(case.network.eval())
-
-    def test_attributors_that_cannot_share(self):
-        case = small_case()
-        pair = [
-            attributor(retrac.DiffusionTracIn, case),
-            attributor(retrac.DiffusionReTrac, case, query_draws=retrac.Strided(9)),
-        ]
-        with pytest.raises(InputError, match=r"must share query_draws to"):
-            retrac.attribute_together(pair, case.train, case.queries)

@@ -11,8 +11,12 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import retrac_plugin as retrac
+from retrac_plugin.frameworks.captum import DiffusionReTracCP, DiffusionTracInCP
 from tests.small import small_case
 
+CORES = {DiffusionTracInCP: retrac.DiffusionTracIn, DiffusionReTracCP: retrac.DiffusionReTrac}
+DRAWS = {"train_draws": retrac.Uniform(1, seed=1), "query_draws": retrac.Strided(2, seed=2)}
+EXACT = {"rtol": 1e-9, "atol": 1e-13}
 RATES = (0.1, 0.3)
 """Learning rates of the two checkpoints."""
 
@@ -87,3 +91,10 @@ def diffusion_setting():
 
 
 SETTINGS = {"plain": plain_setting, "diffusion": diffusion_setting}
+
+
+def make(kind, case, train=None, **options):
+    """Return a class of Captum's kind for a case with a diffusion model."""
+    options = {"batch_size": 4, **DRAWS, **options}
+    train = case.train if train is None else train
+    return kind(options.pop("model", case.model), train, case.checkpoints, **options)

@@ -8,15 +8,13 @@ from contextlib import contextmanager
 import torch
 from torch.utils.data import DataLoader
 
-import retrac_plugin as retrac
 from retrac_plugin.frameworks.dattri import DiffusionAttributionTask
+from tests.frameworks.method_table import QUERY_DRAWS, TRAIN_DRAWS
 
 # Behind ours, which silences what dattri's import warns of.
 from dattri.algorithm import TracInAttributor  # isort: skip
 
 EXACT = {"rtol": 1e-10, "atol": 1e-14}
-TRAIN_DRAWS = retrac.Uniform(1, seed=1)
-QUERY_DRAWS = retrac.Strided(3, noise_draws=2, seed=2)
 DRAWS = {"train_draws": TRAIN_DRAWS, "query_draws": QUERY_DRAWS}
 
 
@@ -50,3 +48,7 @@ def their_tracin(task, train, queries, normalized_grad, weights=None, layer_name
 
 def task_of(case, **options):
     return DiffusionAttributionTask(case.model, case.checkpoints, **options)
+
+
+def loader(examples, batch_size=3, **options):
+    return DataLoader(examples, batch_size=batch_size, **options)

@@ -1,34 +1,21 @@
 """The Captum classes with a diffusion model: the core's scores, in whatever form the data comes."""
 
-import dataclasses
-
 import pytest
 import torch
 from captum.influence import TracInCP
 from diffusers import DDPMScheduler
-from safetensors.torch import save_file
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.data import DataLoader, TensorDataset
 
 import retrac_plugin as retrac
-from retrac_plugin.errors import CheckpointError, InputError
 from retrac_plugin.frameworks.captum import DiffusionReTracCP, DiffusionTracInCP
 from tests import golden
+from tests.frameworks.captum_cases import CORES, DRAWS, EXACT, make
 from tests.small import small_case
 from tests.tiny import tiny_case
 
-CORES = {DiffusionTracInCP: retrac.DiffusionTracIn, DiffusionReTracCP: retrac.DiffusionReTrac}
-EXACT = {"rtol": 1e-9, "atol": 1e-13}
-DRAWS = {"train_draws": retrac.Uniform(1, seed=1), "query_draws": retrac.Strided(2, seed=2)}
-
 both_classes = pytest.mark.parametrize("kind", CORES, ids=lambda c: c.__name__)
-
-
-def make(kind, case, train=None, **options):
-    options = {"batch_size": 4, **DRAWS, **options}
-    train = case.train if train is None else train
-    return kind(options.pop("model", case.model), train, case.checkpoints, **options)
 
 
 @pytest.fixture(scope="module")
@@ -196,112 +183,6 @@ class TestSelfInfluence:
         torch.testing.assert_close(values, ours.influence(case.train).diagonal(), **EXACT)
 
 
-class TestCheckpoints:
-    """As Captum's users keep them."""
-
-    @pytest.fixture
-    def case(self):
-        return small_case(train=3, queries=2)
-
-    @pytest.fixture
-    def expected(self, case):
-        """Without step sizes, which files do not hold."""
-        plain = [dataclasses.replace(c, step_size=1.0, step=None) for c in case.checkpoints]
-        core = retrac.DiffusionReTrac(case.model, plain, **DRAWS)
-        return core.attribute(case.train, case.queries).values
-
-    @staticmethod
-    def scores(case, checkpoints, **options):
-        ours = DiffusionReTracCP(
-            case.model, case.train, checkpoints, batch_size=4, **DRAWS, **options
-        )
-        return ours.influence(case.queries)
-
-    @pytest.fixture
-    def folder(self, case, tmp_path):
-        torch.save(case.checkpoints[0].parameters, tmp_path / "epoch-1.pt")
-        save_file(dict(case.checkpoints[1].parameters), tmp_path / "epoch-2.safetensors")
-        return tmp_path
-
-    @pytest.mark.parametrize("form", [str, lambda folder: folder, lambda f: sorted(f.iterdir())])
-    def test_files_are_read_safely(self, case, expected, folder, form):
-        torch.testing.assert_close(self.scores(case, form(folder)), expected, **EXACT)
-
-    def test_a_pickle_is_refused(self, case, folder):
-        torch.save(case.network, folder / "epoch-1.pt")
-        with pytest.raises(CheckpointError, match="refused to unpickle"):
-            self.scores(case, str(folder))
-
-    def test_a_function_of_the_user_s_says_the_step_size(self, case, folder):
-        def load(network, path):
-            position = int(path.split("epoch-")[1][0]) - 1
-            network.load_state_dict(case.checkpoints[position].parameters)
-            return torch.tensor(case.checkpoints[position].step_size)
-
-        unnumbered = [dataclasses.replace(c, step=None) for c in case.checkpoints]
-        scores = self.scores(case, str(folder), checkpoints_load_func=load)
-        expected = self.scores(case, unnumbered)
-        torch.testing.assert_close(scores, expected, rtol=1e-6, atol=1e-9)  # 0.1 as a float32
-
-    def test_lists_keep_their_order(self, case, folder):
-        """Captum sorts lists, but a checkpoint's position chooses its draws."""
-        names = [str(folder / "epoch-2.safetensors"), str(folder / "epoch-1.pt")]
-        flipped = [dataclasses.replace(c, step_size=1.0, step=None) for c in case.checkpoints[::-1]]
-        torch.testing.assert_close(self.scores(case, names), self.scores(case, flipped), **EXACT)
-
-    def test_ours_may_stand_beside_theirs(self, case, expected, folder):
-        mixed = [str(folder / "epoch-1.pt"), retrac.Checkpoint(case.checkpoints[1].parameters)]
-        torch.testing.assert_close(self.scores(case, mixed), expected, **EXACT)
-
-    def test_what_only_captum_s_loader_takes_goes_through_it(self, case, expected, folder):
-        mixed = [(folder / "epoch-1.pt").open("rb"), folder / "epoch-2.safetensors"]
-        with mixed[0]:
-            torch.testing.assert_close(self.scores(case, mixed), expected, **EXACT)
-
-
-class TestLayers:
-    def test_choose_what_is_attributed(self):
-        case = small_case()
-        ours = make(DiffusionReTracCP, case, layers=["enter", "time"])
-        model = case.model.attributing("enter.*", "time.*")
-        expected = make(DiffusionReTracCP, case, model=model).influence(case.queries)
-        torch.testing.assert_close(ours.influence(case.queries), expected, **EXACT)
-
-    def test_named_twice_count_once(self):
-        case = small_case()
-        once, twice = (
-            make(DiffusionTracInCP, case, layers=layers).influence(case.queries)
-            for layers in (["enter"], ["enter", "enter"])
-        )
-        assert torch.equal(once, twice)
-
-    def test_change_nothing_in_the_network(self):
-        case = small_case()
-        case.network.enter.requires_grad_(False)
-        make(DiffusionTracInCP, case, layers=["leave"]).influence(case.queries)
-        needed = {n: p.requires_grad for n, p in case.network.named_parameters()}
-        assert needed == {n: not n.startswith("enter") for n in needed}
-
-    @pytest.mark.parametrize(
-        ("layers", "message"),
-        [
-            (["middle"], "SmallDenoiser has no module 'middle'. Expected .* such as enter, time"),
-            ([""], "has no module ''"),
-            ([], "expected a list of module names"),
-            (("enter",), "expected a list of module names"),
-        ],
-    )
-    def test_unknown_ones_are_refused(self, layers, message):
-        with pytest.raises(InputError, match=message):
-            make(DiffusionTracInCP, small_case(), layers=layers)
-
-    def test_with_frozen_parameters_alone_are_refused(self):
-        case = small_case()
-        case.network.enter.requires_grad_(False)
-        with pytest.raises(InputError, match="no parameter to attribute"):
-            make(DiffusionTracInCP, case, layers=["enter"])
-
-
 class Shapes(TorchDispatchMode):
     """Notes the shape of every tensor that any operation makes."""
 
@@ -328,55 +209,3 @@ def test_the_k_most_influential_never_need_the_full_matrix(kind, aggregate):
         ours.influence(case.queries, k=2, aggregate=aggregate)
     assert full & all_scores.seen  # the notes would show it
     assert not full & k_most.seen
-
-
-class TestRefused:
-    def test_shuffled_loaders(self):
-        case = small_case()
-        shuffled = DataLoader(case.train, batch_size=2, shuffle=True)
-        with pytest.raises(InputError, match="train: the DataLoader shuffles"):
-            make(DiffusionReTracCP, case, train=shuffled)
-        with pytest.raises(InputError, match="queries: the DataLoader shuffles"):
-            make(DiffusionReTracCP, case).influence(shuffled)
-
-    def test_an_empty_training_set(self):
-        with pytest.raises(InputError, match="train is empty"):
-            make(DiffusionReTracCP, small_case(), train=TensorDataset(torch.zeros(0, 1, 4, 4)))
-
-    def test_batches_without_names(self):
-        case = small_case()
-        with pytest.raises(InputError, match=r"got a tuple.*names the fields"):
-            make(DiffusionReTracCP, case).influence((torch.stack(case.queries), torch.zeros(3)))
-
-    def test_batches_of_unequal_fields(self):
-        case = small_case(classes=4)
-        batch = {"sample": torch.zeros(3, 1, 4, 4), "class_labels": torch.zeros(2)}
-        with pytest.raises(InputError, match=r"inputs: .*as many samples each, got 3, 2 in 'samp"):
-            make(DiffusionReTracCP, case).influence(batch)
-
-    @pytest.mark.parametrize("name", ["loss_fn", "test_loss_fn"])
-    def test_a_second_loss(self, name):
-        with pytest.raises(InputError, match=f"^{name}: a diffusion model has its own loss"):
-            make(DiffusionReTracCP, small_case(), **{name: torch.nn.MSELoss()})
-
-    @pytest.mark.parametrize("extra", [{"scheduler": DDPMScheduler()}, {"loss": "l1"}])
-    def test_a_second_wrapping(self, extra):
-        with pytest.raises(InputError, match=r"pass scheduler and loss to retrac_plugin\.wrap"):
-            make(DiffusionReTracCP, small_case(), **extra)
-
-    @pytest.mark.parametrize(
-        "ours",
-        [
-            {"loss": "l1"},
-            {"train_draws": retrac.Uniform(1)},
-            {"query_draws": retrac.Strided(2)},
-            {"device": "cpu"},
-        ],
-    )
-    def test_what_plain_tracin_has_no_use_for(self, ours):
-        case = small_case()
-        (name,) = ours
-        with pytest.raises(InputError, match=f"^{name} needs a diffusion model: pass scheduler="):
-            DiffusionReTracCP(case.network, case.train, ["a"], **ours)
-        with pytest.raises(InputError, match=r"^a retrac_plugin\.Checkpoint needs a diffusion"):
-            DiffusionReTracCP(case.network, case.train, case.checkpoints)

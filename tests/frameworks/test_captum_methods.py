@@ -1,9 +1,6 @@
 """Captum's own methods on a diffusion model, each against an explicit computation of what it is."""
 
 import dataclasses
-import os
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -12,39 +9,12 @@ from torch.utils.data import DataLoader
 
 import retrac_plugin as retrac
 from retrac_plugin.draws import Request
-from retrac_plugin.errors import GradientError, InputError
-from retrac_plugin.frameworks import captum_methods
-from retrac_plugin.frameworks.captum.methods import RECIPES, method
 from retrac_plugin.randomness import content_key
 from tests.frameworks.hessian_textbook import Textbook
+from tests.frameworks.method_table import DRAWS, QUERY_DRAWS, TRAIN_DRAWS, scores
 from tests.small import small_case
-from tests.tiny import tiny_case
 
-TRAIN_DRAWS = retrac.Uniform(1, seed=1)
-QUERY_DRAWS = retrac.Strided(3, noise_draws=2, seed=2)
-DRAWS = {"train_draws": TRAIN_DRAWS, "query_draws": QUERY_DRAWS, "progress": False}
 EXACT = {"rtol": 1e-10, "atol": 1e-14}
-QUICK = {
-    "captum-arnoldi-if": {"arnoldi_dim": 6, "projection_dim": 3, "arnoldi_tol": 1e-6},
-    "captum-similarity": {"layers": ["enter", "leave"]},
-}
-"""Settings with which a method works on the small denoiser, and costs little."""
-
-every = pytest.mark.parametrize("name", RECIPES)
-
-
-def scores(name, case, **options):
-    settings = {**DRAWS, **options}
-    attributor = method(name)(case.model, case.checkpoints, **settings)
-    return attributor.attribute(case.train, case.queries).values
-
-
-def quick(name, case, **options):
-    return scores(name, case, **{**QUICK.get(name, {}), **options})
-
-
-def single(case):
-    return dataclasses.replace(case, checkpoints=case.checkpoints[-1:])
 
 
 def the_book(case):
@@ -179,147 +149,3 @@ def vector_case():
     checkpoints = [retrac.Checkpoint(network.state_dict(), 0.3, 10)]
     case = dataclasses.replace(case, network=network, checkpoints=checkpoints)
     return dataclasses.replace(case, train=list(points[:6]), queries=list(points[6:]))
-
-
-class TestEveryMethod:
-    @every
-    @pytest.mark.parametrize("batch_size", [1, 5])
-    def test_batch_size_changes_no_score(self, name, batch_size):
-        ours = quick(name, small_case(), batch_size=batch_size)
-        torch.testing.assert_close(ours, quick(name, small_case()), rtol=1e-8, atol=1e-12)
-
-    @every
-    def test_repeating_a_call_repeats_its_scores_and_touches_nothing_global(self, name):
-        case, state = small_case(), torch.get_rng_state()
-        weights = {n: v.clone() for n, v in case.network.state_dict().items()}
-        assert torch.equal(quick(name, case), quick(name, case))
-        assert torch.equal(state, torch.get_rng_state())
-        assert torch.get_default_dtype() == torch.float32
-        assert all(torch.equal(v, weights[n]) for n, v in case.network.state_dict().items())
-
-    @every
-    def test_loaders_of_a_subset_and_conditions(self, name):
-        """Draws belong to a sample's index in the data set, and the last checkpoint's to it."""
-        case, rows = small_case(classes=3), [5, 0, 2]
-        noise = torch.randn(2, 7, 1, 4, 4, generator=torch.Generator().manual_seed(3))
-        steps = torch.arange(14).view(2, 7) * 7
-        settings = {**QUICK.get(name, {}), "query_draws": QUERY_DRAWS, "progress": False}
-        whole, part = (
-            method(name)(
-                case.model,
-                case.checkpoints,
-                train_draws=retrac.Given(steps[:, own], noise[:, own]),
-                **settings,
-            )
-            for own in (list(range(7)), rows)
-        )
-        loader = DataLoader(case.train, batch_size=2, sampler=SubsetSampler(rows))
-        torch.testing.assert_close(
-            whole.attribute(loader, DataLoader(case.queries)).values,
-            part.attribute([case.train[i] for i in rows], case.queries).values,
-            rtol=1e-8,
-            atol=1e-10,
-        )
-
-    @every
-    def test_only_attributed_parameters_take_part(self, name):
-        case = small_case()
-        case.model = case.model.attributing("leave.*")
-        for parameter in case.network.enter.parameters():
-            parameter.requires_grad_(False)
-        assert quick(name, case).std(1).min() > 0
-
-    @every
-    def test_runs_on_a_unet_with_attention(self, name):
-        case = single(tiny_case())
-        settings = {**QUICK.get(name, {}), "query_draws": retrac.Strided(2)}
-        settings.pop("layers", None)
-        values = scores(name, case, **settings)
-        assert values.shape == (3, 7)
-        assert values.isfinite().all()
-        assert (values.std(1) > 0).all()
-
-    @every
-    def test_another_setting_than_it_has(self, name):
-        with pytest.raises(InputError, match=f"{name}: unknown temperature, its settings are: "):
-            scores(name, small_case(), temperature=1.0)
-
-    @every
-    def test_scaled_steps_are_refused(self, name):
-        case = small_case()
-        scaled = dataclasses.replace(case.checkpoints[1], preconditioner=dict)
-        case.checkpoints[1] = scaled
-        with pytest.raises(InputError, match=f"{name}: checkpoint 1 has a preconditioner"):
-            quick(name, case)
-
-    @every
-    @pytest.mark.skipif("TQDM_DISABLE" in os.environ, reason="tqdm is silenced by TQDM_DISABLE")
-    @pytest.mark.parametrize("progress", [True, False])
-    def test_progress_is_shown_on_request(self, name, progress, capfd):
-        quick(name, small_case(), progress=progress)
-        captured = capfd.readouterr()
-        assert bool(captured.out + captured.err) is progress
-
-
-class SubsetSampler:
-    def __init__(self, rows):
-        self.rows = rows
-
-    def __iter__(self):
-        return iter(self.rows)
-
-    def __len__(self):
-        return len(self.rows)
-
-
-class TestRefusals:
-    def test_a_hessian_that_is_too_large(self):
-        case = tiny_case()
-        with pytest.raises(InputError, match=r"the Hessian of mid_block, .* has .* rows"):
-            scores("captum-naive-if", case, layers=["mid_block", "up_blocks"])
-
-    def test_a_hessian_that_curves_upwards_nowhere(self):
-        with pytest.raises(
-            GradientError, match=r"NaiveInfluenceFunction with the settings .*no pos"
-        ):
-            scores("captum-naive-if", small_case(), hessian_inverse_tol=1e9)
-
-    def test_a_network_that_changes_what_its_last_layer_returns(self):
-        case = small_case()
-        case.network.leave.register_forward_hook(lambda layer, inputs, output: 2 * output)
-        with pytest.raises(InputError, match="SmallDenoiser does not"):
-            scores("captum-tracin-fast", case)
-
-    def test_a_convolution_that_is_no_linear_layer_on_patches_of_zeros(self):
-        case = small_case()
-        case.network.leave.padding_mode = "circular"
-        with pytest.raises(InputError, match="padded by zeros"):
-            scores("captum-tracin-fast", case)
-
-    def test_a_last_layer_that_is_frozen(self):
-        case = small_case()
-        case.network.leave.requires_grad_(False)
-        with pytest.raises(InputError, match="that of SmallDenoiser is frozen"):
-            scores("captum-tracin-rand-proj", case)
-
-    def test_a_layer_that_is_not_there(self):
-        with pytest.raises(
-            InputError, match=r"SmallDenoiser has no module 'mid_block'.*such as en"
-        ):
-            scores("captum-similarity", small_case())
-
-
-def test_every_method_is_registered():
-    entries = list(captum_methods.retrac_register_attributors())
-    assert {entry.name for entry in entries} == set(RECIPES)
-    assert all(entry.needs == ("captum",) and entry.source for entry in entries)
-    assert all(isinstance(entry.load(), type) for entry in entries)
-
-
-def test_registering_them_imports_nothing_heavy():
-    statement = (
-        "import sys; from retrac_plugin.frameworks import captum_methods as m;"
-        "list(m.retrac_register_attributors());"
-        "assert not {'torch', 'captum'} & set(sys.modules)"
-    )
-    subprocess.run([sys.executable, "-c", statement], check=True)

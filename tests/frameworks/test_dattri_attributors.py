@@ -4,13 +4,12 @@ import inspect
 
 import pytest
 import torch
-from torch.utils.data import DataLoader, Subset, SubsetRandomSampler, TensorDataset
+from torch.utils.data import Subset, TensorDataset
 
 import retrac_plugin as retrac
-from retrac_plugin.errors import InputError
 from retrac_plugin.frameworks.dattri import DiffusionReTracAttributor, DiffusionTracInAttributor
 from tests import golden
-from tests.frameworks.dattri_tools import DRAWS, EXACT, QUERY_DRAWS, TRAIN_DRAWS, task_of
+from tests.frameworks.dattri_tools import DRAWS, EXACT, QUERY_DRAWS, TRAIN_DRAWS, loader, task_of
 from tests.small import small_case
 from tests.tiny import tiny_case
 
@@ -18,7 +17,6 @@ from tests.tiny import tiny_case
 from dattri.algorithm import TracInAttributor  # isort: skip
 from dattri.algorithm.base import BaseAttributor  # isort: skip
 from dattri.benchmark.utils import SubsetSampler  # isort: skip
-from dattri.task import AttributionTask  # isort: skip
 
 METHODS = {
     DiffusionTracInAttributor: retrac.DiffusionTracIn,
@@ -31,10 +29,6 @@ both = pytest.mark.parametrize("method", METHODS, ids=lambda m: m.__name__)
 def by_the_core(method, case, **options):
     attributor = METHODS[method](case.model, case.checkpoints, **{**DRAWS, **options})
     return attributor.attribute(case.train, case.queries).values.T
-
-
-def loader(examples, batch_size=3, **options):
-    return DataLoader(examples, batch_size=batch_size, **options)
 
 
 @pytest.mark.parametrize("name", golden.NAMES)
@@ -208,64 +202,3 @@ def test_a_gpu_gives_the_scores_of_the_cpu(method):
     scores = attributor.attribute(case.train, case.queries)
     assert scores.device.type == "cuda"
     torch.testing.assert_close(scores.cpu(), by_the_core(method, case), **EXACT)
-
-
-class TestErrors:
-    def test_a_task_that_knows_no_timesteps(self):
-        network = small_case().network
-        plain = AttributionTask(lambda params, data: 0, network, network.state_dict())
-        with pytest.raises(InputError, match=r"expected a DiffusionAttributionTask, .*got a Attr"):
-            DiffusionReTracAttributor(plain)
-
-    def test_a_task_with_another_output_function(self):
-        task = task_of(small_case(), target="mean")
-        with pytest.raises(InputError, match=r"got target='mean'.*defined by the loss"):
-            DiffusionReTracAttributor(task)
-
-    def test_weights_in_the_words_of_dattri(self):
-        with pytest.raises(ValueError, match="length of checkpoints and weights lists don't match"):
-            DiffusionReTracAttributor(task_of(small_case()), [1.0, 2.0, 3.0])
-
-    @pytest.mark.parametrize("names", ["leave", ["leave.bias", "enter.wieght"]])
-    def test_a_parameter_that_is_not_there(self, names):
-        with pytest.raises(InputError, match=r"matches (leave|enter\.wieght)\. Set"):
-            DiffusionReTracAttributor(task_of(small_case()), layer_name=names)
-
-    @pytest.mark.parametrize(
-        "options", [{"shuffle": True}, {"sampler": SubsetRandomSampler([0, 1])}]
-    )
-    @pytest.mark.parametrize("side", ["train", "queries"])
-    def test_shuffled_loaders(self, options, side):
-        case = small_case()
-        data = {"train": loader(case.train), "queries": loader(case.queries)}
-        data[side] = loader(data[side].dataset, **options)
-        with pytest.raises(InputError, match=f"{side}: the DataLoader shuffles"):
-            DiffusionReTracAttributor(task_of(case)).attribute(*data.values())
-
-    def test_data_drawn_for_the_other_side(self):
-        case = small_case()
-        task = task_of(case)
-        train = loader(task.drawn(case.train, QUERY_DRAWS, "query"))
-        with pytest.raises(InputError, match=r"drawn for the train side, .*for the query side"):
-            DiffusionReTracAttributor(task).attribute(train, case.queries)
-
-    def test_a_loader_without_batches(self):
-        case = small_case()
-        task = task_of(case)
-        for data in (case.train, task.drawn(case.train, TRAIN_DRAWS, "train")):
-            with pytest.raises(InputError, match="expected a DataLoader that makes batches"):
-                DiffusionReTracAttributor(task).attribute(loader(data, None), case.queries)
-
-    def test_data_with_draws_other_than_the_attributors(self):
-        case = small_case()
-        task = task_of(case)
-        train = loader(task.drawn(case.train, TRAIN_DRAWS, "train"))
-        attributor = DiffusionReTracAttributor(task, train_draws=retrac.Uniform(1, seed=9))
-        with pytest.raises(InputError, match=r"train_draws to be those of the data.*seed=9"):
-            attributor.attribute(train, case.queries)
-
-    def test_the_cores_options_are_checked_when_they_are_given(self):
-        with pytest.raises(InputError, match="batch_size must be at least 1"):
-            DiffusionReTracAttributor(task_of(small_case()), batch_size=0)
-        with pytest.raises(InputError, match=r"device: .*abacus"):
-            DiffusionReTracAttributor(task_of(small_case()), device="abacus")
