@@ -63,9 +63,7 @@ class VisitsBetween:
 
     def draw(self, request: Request) -> Draw:
         """See ``Draws.draw``."""
-        self.trace.check_dataset(
-            request.dataset_size, request.ids, request.keys, request.encoded
-        )
+        self.trace.check_dataset(request.dataset_size, request.ids, request.keys, request.encoded)
         visits = self.visits[request.ids]
         noise = self.trace.noise(visits.flatten(), request.shape)
         return Draw(self.trace.timesteps[visits], noise.view(*visits.shape, 1, *request.shape))
