@@ -39,7 +39,7 @@ def ids_of(data: Any, role: str) -> list[int]:
     )
 
 
-def _loader_ids(loader: DataLoader[Any], role: str) -> list[int]:
+def _loader_ids(loader: Any, role: str) -> list[int]:
     if isinstance(loader.dataset, IterableDataset):
         raise InputError(f"{role}: expected a DataLoader over a map-style dataset, not an iterable")
     if loader.batch_sampler is None:
