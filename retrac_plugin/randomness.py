@@ -18,6 +18,9 @@ from torch import Tensor
 Key = tuple[int, ...]
 """What the numbers are for: a seed, a sample's key, a checkpoint, a timestep, ..."""
 
+SAMPLE_KEY = "sample_key"
+"""Field of an example: a whole number below 2**63 that tells what its sample was computed from."""
+
 SCHEME = "philox4x64-boxmuller-1"
 """Names the algorithm below; written into traces so that noise can be rebuilt or refused."""
 

@@ -20,13 +20,10 @@ from torch.utils.data import DataLoader, Dataset
 from retrac_plugin.data.order import ids_of
 from retrac_plugin.data.steadiness import Steadiness
 from retrac_plugin.errors import InputError
-from retrac_plugin.randomness import content_key
+from retrac_plugin.randomness import SAMPLE_KEY, content_key
 
 Examples = Any
 """A map-style dataset, a list, a tensor ``[sample, ...]``, or an unshuffled DataLoader."""
-
-SAMPLE_KEY = "sample_key"
-"""Field of an example: a whole number below 2**63 that tells what its sample was computed from."""
 
 
 class Block(NamedTuple):

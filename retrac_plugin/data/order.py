@@ -39,7 +39,7 @@ def ids_of(data: Any, role: str) -> list[int]:
     )
 
 
-def _loader_ids(loader: DataLoader[Any], role: str) -> list[int]:
+def _loader_ids(loader: Any, role: str) -> list[int]:
     if isinstance(loader.dataset, IterableDataset):
         raise InputError(f"{role}: expected a DataLoader over a map-style dataset, not an iterable")
     if loader.batch_sampler is None:
@@ -49,7 +49,7 @@ def _loader_ids(loader: DataLoader[Any], role: str) -> list[int]:
     sampler = getattr(loader.batch_sampler, "sampler", loader.batch_sampler)
     random = isinstance(sampler, _SHUFFLING) or getattr(sampler, "shuffle", False) is True
     drawn = random or listing != _listing(loader.batch_sampler)
-    if drawn or not (rising or _states(sampler, listing)):
+    if drawn or not (rising or _states(sampler, listing, len(loader.dataset))):
         raise InputError(
             f"{role}: the DataLoader shuffles, so that columns would not be samples: a "
             f"{type(sampler).__name__} yields {', '.join(map(str, listing[:4]))}, ... Expected "
@@ -59,11 +59,28 @@ def _loader_ids(loader: DataLoader[Any], role: str) -> list[int]:
     return listing
 
 
-def _states(sampler: Any, listing: Sequence[int]) -> bool:
-    """Return whether a sampler holds this very order as a list, as those of a subset do."""
-    held = sampler if hasattr(sampler, "__getitem__") else getattr(sampler, "indices", ())
-    batches = [entry if _is_batch(entry) else [entry] for entry in held]
-    return _listing(batches)[: len(listing)] == [*listing]  # a last batch may be dropped
+def _states(sampler: Any, listing: Sequence[int], size: int) -> bool:
+    """Return whether a sampler holds this very order as a list, as those of a subset do.
+
+    A class of its own may hold the order of some samples under any name; one of all ``size`` of
+    them is a shuffle.
+    """
+    if hasattr(sampler, "__getitem__"):
+        return _begins(sampler, listing)
+    if hasattr(sampler, "indices"):
+        return _begins(sampler.indices, listing)
+    chosen = len(listing) < size and len(set(listing)) == len(listing)
+    held = [value for value in vars(sampler).values() if hasattr(value, "__getitem__")]
+    return chosen and any(_begins(value, listing, size - 1) for value in held)
+
+
+def _begins(held: Any, listing: Sequence[int], most: int | None = None) -> bool:
+    """Return whether a list, of indices or of batches, is the listing; its end may be dropped."""
+    try:
+        stated = _listing(entry if _is_batch(entry) else [entry] for entry in held)
+    except (TypeError, ValueError):  # it holds something else
+        return False
+    return stated[: len(listing)] == [*listing] and (most is None or len(stated) <= most)
 
 
 def _is_batch(entry: Any) -> bool:

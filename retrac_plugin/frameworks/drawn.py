@@ -13,10 +13,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from retrac_plugin.data.examples import SAMPLE_KEY, as_fields, keys_of
+from retrac_plugin.data.examples import as_fields, keys_of
 from retrac_plugin.draws import Draw, Draws, Request, draw_within
 from retrac_plugin.errors import InputError
 from retrac_plugin.model.diffusion import DiffusionModel
+from retrac_plugin.randomness import SAMPLE_KEY
 
 SIDES = {"train": "train", "query": "queries"}
 """What the examples of a side are called in messages."""

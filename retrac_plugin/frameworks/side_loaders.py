@@ -11,9 +11,10 @@ from torch.utils.data import DataLoader, Dataset, Subset
 
 from retrac_plugin.attribution.attributors import DiffusionTracIn
 from retrac_plugin.checkpoints.checkpoint import Checkpoint
-from retrac_plugin.data.examples import SAMPLE_KEY, Examples, ExampleSource, as_fields
+from retrac_plugin.data.examples import Examples, ExampleSource, as_fields
 from retrac_plugin.draws import Draws
 from retrac_plugin.frameworks.drawn import DrawnExamples
+from retrac_plugin.randomness import SAMPLE_KEY
 
 Items = Dataset[tuple[Tensor, ...]]
 Loader = DataLoader[tuple[Tensor, ...]]

@@ -21,6 +21,7 @@ from retrac_plugin.model.losses import LOSSES, ElementLoss, Loss, squared_error
 from retrac_plugin.model.preconditioning import Conditions, Preconditioned, Predict, precondition
 from retrac_plugin.model.schedules import NoiseSchedule
 from retrac_plugin.model.weightings import TimestepWeight, Weighting
+from retrac_plugin.randomness import SAMPLE_KEY
 
 Target = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 
@@ -158,10 +159,11 @@ class DiffusionModel:
             timesteps: ``[sample]``, int64.
             noise: Shaped as ``samples``.
             conditions: Tensors ``[sample, ...]`` by keyword; ``loss_weight``, if among them, weighs
-                each sample's loss and is not passed to the denoiser.
+                each sample's loss and is not passed to the denoiser; nor is ``sample_key``.
         """
         conditions = dict(conditions)
         own = conditions.pop(LOSS_WEIGHT, 1)
+        conditions.pop(SAMPLE_KEY, None)
         shape = (-1,) + (1,) * (samples.dim() - 1)
         a, s = (c.view(shape) for c in self.schedule.coefficients(timesteps, samples.dtype))
         target = TARGETS[self.schedule.prediction_type](samples, noise, a, s)

@@ -14,6 +14,7 @@ from accelerate import Accelerator
 from accelerate.data_loader import DataLoaderDispatcher, DataLoaderShard, SkipDataLoader
 from accelerate.optimizer import AcceleratedOptimizer
 from torch import nn
+from torch.optim import Optimizer
 
 from retrac_plugin.errors import InputError
 from retrac_plugin.recording.patching import wrapped
@@ -29,7 +30,10 @@ Prepared = Callable[[nn.Module], None]
 class Training(Protocol):
     """What is told of a training."""
 
-    def stepped(self, step_size: float) -> None:
+    def about_to_step(self, optimizer: Optimizer) -> None:
+        """An optimiser is about to step."""
+
+    def stepped(self, step_size: float, optimizer: Optimizer) -> None:
         """An optimiser step was done, with this learning rate."""
 
     def saved(self, directory: str) -> None:
@@ -52,13 +56,16 @@ class AccelerateWatch:
     def step(self, original: Original, optimizer: Any, *args: Any, **kwargs: Any) -> None:
         """Around ``AcceleratedOptimizer.step``."""
         synchronised, rate = optimizer.gradient_state.sync_gradients, learning_rate(optimizer)
+        if synchronised:  # a loss scaler may skip the optimiser's own step
+            self.training.about_to_step(optimizer.optimizer)
         self.stepping = True
         try:
             original(optimizer, *args, **kwargs)
         finally:
             self.stepping = False
         if synchronised:
-            self.training.stepped(0.0 if optimizer.step_was_skipped else rate)
+            skipped = optimizer.step_was_skipped
+            self.training.stepped(0.0 if skipped else rate, optimizer.optimizer)
 
     def construct(self, original: Original, accelerator: Any, *args: Any, **kwargs: Any) -> None:
         """Around ``Accelerator.__init__``."""
@@ -94,7 +101,9 @@ def watching_accelerate(training: Training, prepared: Prepared) -> Iterator[None
     """Watch a training until the end of the ``with`` block."""
     watch = AccelerateWatch(training, prepared)
     with ExitStack() as stack:
-        stack.enter_context(watching_optimizers(training.stepped, lambda: watch.stepping))
+        stack.enter_context(
+            watching_optimizers(training.about_to_step, training.stepped, lambda: watch.stepping)
+        )
         stack.enter_context(wrapped(AcceleratedOptimizer, "step", watch.step))
         stack.enter_context(wrapped(Accelerator, "__init__", watch.construct))
         stack.enter_context(wrapped(Accelerator, "prepare_model", watch.prepare))

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from retrac_plugin.errors import InputError
 from retrac_plugin.files import write_atomically
-from retrac_plugin.randomness import SCHEME, content_key, normal
+from retrac_plugin.randomness import SCHEME, normal
+from retrac_plugin.recording.contents import noted_content
 from retrac_plugin.recording.processes import this_process
 from retrac_plugin.trace.likeness import NUMBERS, likeness
 from retrac_plugin.trace.parts import CHANGING, COLUMNS, FIRST, FORMAT, HASHED_LOOKS, part_name
@@ -155,7 +156,7 @@ class Recorder:
                 continue
             if visits == 0:
                 self._likenesses[sample_id] = likeness(sample)
-            key = content_key(sample)
+            key = noted_content(sample)
             same = visits == 0 or int(self._keys[sample_id]) == key
             self._keys[sample_id] = key if same else CHANGING
             self._hashed[sample_id] += 1

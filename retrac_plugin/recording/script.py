@@ -9,16 +9,19 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
+from torch.optim import Optimizer
 
 from retrac_plugin.errors import InputError
-from retrac_plugin.randomness import content_key
 from retrac_plugin.recording.arguments import check_supported, output_dir, without_secrets
+from retrac_plugin.recording.batches import Batches, check_same
+from retrac_plugin.recording.contents import Contents
+from retrac_plugin.recording.continuing import check_goes_on, recorded_parts
 from retrac_plugin.recording.identity import TrainingSet, rows_of_each
 from retrac_plugin.recording.processes import this_process
+from retrac_plugin.recording.trained import Trained
 from retrac_plugin.recording.visit_log import VisitLog, Visits
-from retrac_plugin.trace.parts import FIRST, HASHED_LOOKS, Origin
+from retrac_plugin.trace.parts import FIRST, Origin
 
 LADDER = {"timesteps": (), "noise": ("noise",), "samples": ("noise", "samples")}
 """How much to keep of each sample's last visit before a checkpoint: each rung holds the last."""
@@ -29,7 +32,7 @@ STEP_IN_NAME = re.compile(r"checkpoint-(\d+)")
 class ScriptRecording:
     """Records the training that a script does.
 
-    A mistake that shows before anything was recorded ends the script, so that it can be put right.
+    A mistake that shows by the end of the first step ends the script, so that it can be put right.
     Later nothing here may end a training: recording stops with a warning, and the training goes on.
 
     Args:
@@ -45,15 +48,18 @@ class ScriptRecording:
         self.log: VisitLog | None = None
         self.stopped = False
         self._out = out if out is not None else output_dir(command)
-        self._batch: tuple[Tensor | None, Any] = None, None
-        self._seen = False
+        self._batches, self._trained = Batches(), Trained()
+        self._diffusion: tuple[Tensor, Tensor, Tensor] | None = None
         self._pending: list[Visits] = []
+        self._settled = False
         self._training_set: TrainingSet | None = None
-        self._looks: Tensor = torch.zeros(0, dtype=torch.uint8)
+        self._contents = Contents(0)
 
     def received(self, ids: Tensor | None, dataset: Any) -> None:
         """The script received a batch of these positions of ``dataset``, if they are known."""
-        self._batch, self._seen = (ids, dataset), False
+        self._batches.received(ids, dataset)
+        self._diffusion = None
+        self._settled = self.log is not None and self.step > self.start
 
     def belongs_in(self, directory: str) -> None:
         """See ``accelerated.Training``; what the command line says goes before it."""
@@ -61,29 +67,30 @@ class ScriptRecording:
 
     def waiting(self) -> bool:
         """See ``mixing.Mixing``."""
-        return not self._seen
+        return self._diffusion is None
 
     def diffused(self, samples: Tensor, noise: Tensor, timesteps: Callable[[], Tensor]) -> None:
         """See ``diffusing.Diffusion``."""
-        self._seen = True
         self._carefully(lambda: self._diffused(samples, noise, timesteps()))
 
-    def stepped(self, step_size: float) -> None:
+    def about_to_step(self, optimizer: Optimizer) -> None:
         """See ``accelerated.Training``.
 
         Raises:
-            InputError: If batches were loaded, but nothing was seen that the recorder understands.
+            InputError: If batches were loaded, but nothing was seen that the recorder understands,
+                or the optimiser trains what no reader can read.
         """
+        self._carefully(lambda: self._check_step(optimizer))
+
+    def stepped(self, step_size: float, optimizer: Optimizer) -> None:
+        """See ``accelerated.Training``; other optimisers than the denoiser's count no step."""
+        if not self._trained.counts(optimizer):
+            return
         if self.log is not None:
             log = self.log
             self._carefully(lambda: self._write(log, step_size))
-        elif self._batch[1] is not None:
-            raise InputError(
-                "retrac record: the script took a step, but was not seen to diffuse anything. "
-                "Expected add_noise of a scheduler of diffusers, or flow matching as in diffusers' "
-                "SD3, Flux and Sana scripts; in a loop of your own, use retrac.Recorder"
-            )
         self._pending.clear()
+        self._diffusion = None
         self.step += 1
 
     def saved(self, directory: str) -> None:
@@ -130,7 +137,8 @@ class ScriptRecording:
         try:
             note()
         except Exception as error:  # whatever it is, it is no reason to end a training
-            if self.log is None:
+            if not self._settled:
+                self._discard()
                 raise
             self.stopped = True
             warnings.warn(
@@ -142,23 +150,35 @@ class ScriptRecording:
         if self.log is not None:
             raise InputError("a checkpoint was loaded in the middle of the training")
 
-    def _diffused(self, samples: Tensor, noise: Tensor, timesteps: Tensor) -> None:
-        positions, dataset = self._batch
-        if positions is None:
+    def _check_step(self, optimizer: Optimizer) -> None:
+        shape = None if self._diffusion is None else self._diffusion[0].shape[1:]
+        self._trained.judge(optimizer, shape)
+        if not self._trained.counts(optimizer):
+            return
+        if self.log is None and self._batches.any:
             raise InputError(
-                "retrac record: noise was added to samples of unknown positions. Expected batches "
-                "of a torch DataLoader over a map-style dataset; a stream has no positions"
+                "retrac record: the script took a step, but was not seen to diffuse anything. "
+                "Expected add_noise of a scheduler of diffusers, or flow matching as in diffusers' "
+                "SD3, Flux and Sana scripts; in a loop of your own, use retrac.Recorder"
             )
-        positions = positions.cpu()
+        self._trained.check_alone(optimizer, bool(self._pending))
+
+    def _diffused(self, samples: Tensor, noise: Tensor, timesteps: Tensor) -> None:
+        if self._diffusion is not None:
+            check_same(self._diffusion, (samples, noise, timesteps))
+            return
+        positions, dataset = self._batches.take()
         training_set = self._samples_of(dataset, rows_of_each(positions, len(samples)))
         ids = training_set.rows(positions)
+        keys = self._contents.of(ids, samples)
         if self.log is None:
-            self.log = self._open(training_set)
+            self.log = self._open(training_set, ids, keys)
         given = {"noise": noise, "samples": samples}
         # Copies: the script may go on to change its tensors in place.
         tensors = {what: given[what].detach().to("cpu", copy=True) for what in self.keep}
+        self._diffusion = samples.detach(), noise.detach(), timesteps.detach()
         timesteps = timesteps.detach().cpu().expand(len(ids)).clone()
-        self._pending.append(Visits(ids, timesteps, self._keys(ids, samples), tensors))
+        self._pending.append(Visits(ids, timesteps, keys, tensors))
 
     def _samples_of(self, dataset: Any, kinds: int) -> TrainingSet:
         known = self._training_set
@@ -171,7 +191,7 @@ class ScriptRecording:
                 f"{found.size}: expected one training set"
             )
         self._training_set = found
-        self._looks = torch.zeros(found.size, dtype=torch.uint8) if known is None else self._looks
+        self._contents = Contents(found.size) if known is None else self._contents
         return found
 
     def _write(self, log: VisitLog, step_size: float) -> None:
@@ -179,7 +199,7 @@ class ScriptRecording:
         for visits in self._pending:
             log.append(visits, self.step, step_size)
 
-    def _open(self, training_set: TrainingSet) -> VisitLog:
+    def _open(self, training_set: TrainingSet, ids: Tensor, keys: Tensor) -> VisitLog:
         if self._out is None:
             raise InputError(
                 "retrac record: the script does not say where its run goes (--output_dir, or the "
@@ -189,16 +209,11 @@ class ScriptRecording:
         noise, started = "kept" if self.keep else "anew", time.time()
         size, names = training_set.size, training_set.names
         origin = Origin(size, noise, 0, self.start, started, process, processes, self.start, FIRST)
+        check_goes_on(recorded_parts(self._out), origin, self.keep, names, ids, keys)
         return VisitLog(self._out, origin, self.keep, {"names": names, "command": self.command})
 
-    def _keys(self, ids: Tensor, samples: Tensor) -> Tensor:
-        """Hash samples on their first visits; those in half precision are not the dataset's."""
-        keys = torch.zeros(len(ids), dtype=torch.int64)
-        if samples.dtype not in (torch.float32, torch.float64):
-            return keys
-        rows = (self._looks[ids] < HASHED_LOOKS).nonzero().squeeze(1)
-        if len(rows):
-            looked_at = samples.detach()[rows.to(samples.device)].cpu()
-            keys[rows] = torch.tensor([content_key(sample) for sample in looked_at])
-            self._looks[ids[rows]] += 1
-        return keys
+    def _discard(self) -> None:
+        """Leave nothing of a recording that ends the script before it went on."""
+        if self.log is not None:
+            self.log.discard()
+            self.log = None

@@ -7,24 +7,36 @@ from contextlib import contextmanager
 from typing import Any
 
 from torch.optim import Optimizer
-from torch.optim.optimizer import register_optimizer_step_post_hook
+from torch.optim.optimizer import (
+    register_optimizer_step_post_hook,
+    register_optimizer_step_pre_hook,
+)
 
 
 @contextmanager
 def watching_optimizers(
-    stepped: Callable[[float], None], counted_elsewhere: Callable[[], bool] = lambda: False
+    about_to_step: Callable[[Optimizer], None],
+    stepped: Callable[[float, Optimizer], None],
+    counted_elsewhere: Callable[[], bool] = lambda: False,
 ) -> Iterator[None]:
-    """Call ``stepped`` with the learning rate after each step that is not counted elsewhere."""
+    """Call ``about_to_step`` before each step, ``stepped`` after those not counted elsewhere."""
+
+    def before_step(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        about_to_step(optimizer)
 
     def after_step(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         if not counted_elsewhere():
-            stepped(learning_rate(optimizer))
+            stepped(learning_rate(optimizer), optimizer)
 
-    handle = register_optimizer_step_post_hook(after_step)
+    handles = [
+        register_optimizer_step_pre_hook(before_step),
+        register_optimizer_step_post_hook(after_step),
+    ]
     try:
         yield
     finally:
-        handle.remove()
+        for handle in handles:
+            handle.remove()
 
 
 def learning_rate(optimizer: Any) -> float:

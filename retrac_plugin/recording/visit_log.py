@@ -8,6 +8,7 @@ it is; and what was kept up to a checkpoint stays, since the next stretch has fi
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
@@ -101,6 +102,11 @@ class VisitLog:
     def close(self) -> None:
         """Close the files; everything is in them already."""
         self._open_files.close()
+
+    def discard(self) -> None:
+        """Remove what was written of the current stretch."""
+        self.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def _begin(self) -> None:
         """Begin a stretch, in a folder whose name no other stretch, process or launch has."""

@@ -39,7 +39,7 @@ def _watching_steps(
 ) -> list[type]:
     """Watch steps; return the data loaders of accelerate, where it is installed."""
     if find_spec("accelerate") is None:
-        stack.enter_context(watching_optimizers(recording.stepped))
+        stack.enter_context(watching_optimizers(recording.about_to_step, recording.stepped))
         return []
     from retrac_plugin.recording.accelerated import LOADERS, watching_accelerate
 

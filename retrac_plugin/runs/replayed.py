@@ -72,6 +72,11 @@ def _other_samples(trace: Trace) -> list[Finding]:
             "they differed from visit to visit, augmented or drawn by an autoencoder, and the "
             "dataset's stand for them. `retrac record --keep samples` keeps them"
         )
+    elif trace.samples_rounded:
+        text = (
+            "they were trained in half precision, the same at every visit, and the dataset's, not "
+            "rounded, stand for them. `retrac record --keep samples` keeps them"
+        )
     elif trace.num_seen_once:
         text = (
             f"{trace.num_seen_once} of {trace.num_samples} were seen once, so whether they differ "

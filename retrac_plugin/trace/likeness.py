@@ -18,13 +18,17 @@ from retrac_plugin.randomness import uniforms
 NUMBERS = 8
 """How many sums a likeness has, besides the sample's size."""
 
+LOOKED_AT = 2**16
+"""At how many of a large sample's values a likeness looks, evenly spaced."""
+
 TOLERANCE = 0.02
 """How far those of one image may lie apart, in units of its size."""
 
 
 def likeness(sample: Tensor) -> Tensor:
     """Return ``NUMBERS`` signed sums of a sample and its root mean square, float32."""
-    values = sample.detach().to("cpu", torch.float64).flatten()
+    values = sample.detach().flatten()
+    values = values[:: -(-len(values) // LOOKED_AT) or 1].to("cpu", torch.float64)
     padded = torch.nn.functional.pad(values, (0, -len(values) % NUMBERS))
     parts = (padded * _signs(len(padded))).view(-1, NUMBERS)
     return torch.cat(

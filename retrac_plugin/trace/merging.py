@@ -9,7 +9,7 @@ from torch import Tensor
 
 from retrac_plugin.errors import TraceError
 from retrac_plugin.trace.kept_rows import KeptRows
-from retrac_plugin.trace.parts import CHANGING, COLUMNS, UNKNOWN, Looks, Part
+from retrac_plugin.trace.parts import CHANGING, COLUMNS, ROUNDED, UNKNOWN, Looks, Part
 
 
 def check_together(parts: Sequence[Part]) -> None:
@@ -104,7 +104,8 @@ def join_keys(looks: Sequence[Looks], num_samples: int) -> Tensor:
     highest = zeros.scatter_reduce(0, ids, keys, "amax", include_self=False)
     if CHANGING in keys or not torch.equal(lowest, highest):
         return torch.full_like(zeros, CHANGING)
-    return torch.where(zeros.index_add(0, ids, weights) >= 2, lowest, UNKNOWN)
+    same = torch.where(lowest < CHANGING, ROUNDED, lowest)
+    return torch.where(zeros.index_add(0, ids, weights) >= 2, same, UNKNOWN)
 
 
 def join_likenesses(looks: Sequence[Looks]) -> Tensor | None:

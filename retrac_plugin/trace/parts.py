@@ -27,8 +27,9 @@ ABOUT, VISITS = "about.json", "visits.bin"
 FORMAT = 3
 READABLE = (1, 2, 3)
 
-UNKNOWN, CHANGING = 0, -1
-"""Content keys of a sample that was not seen, and of one that was not the same at every visit."""
+UNKNOWN, CHANGING, ROUNDED = 0, -1, -2
+"""Content keys of a sample that was not seen, of one that was not the same at every visit, and of
+one that was, but in half precision, so that its values are not the dataset's own."""
 
 FIRST = -1
 """What the first part of a process comes after."""

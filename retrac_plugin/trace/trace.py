@@ -17,7 +17,7 @@ from retrac_plugin.errors import TraceError
 from retrac_plugin.randomness import normal
 from retrac_plugin.trace import matching
 from retrac_plugin.trace.kept_rows import KeptRows
-from retrac_plugin.trace.parts import CHANGING, UNKNOWN
+from retrac_plugin.trace.parts import CHANGING, ROUNDED, UNKNOWN
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +30,8 @@ class Trace:
         steps: Its training step, counted from 0, ``[visit]``.
         draws: The counter its noise was drawn with, ``[visit]``.
         step_sizes: Learning rate of its step, ``[visit]``, float64.
-        keys: Content key of each sample, ``[sample]``; ``UNKNOWN``, or ``CHANGING`` (augmented).
+        keys: Content key of each sample, ``[sample]``; ``UNKNOWN``, ``CHANGING``
+            (augmented) or ``ROUNDED`` (in half precision).
         seed: Seed of the noise that is not kept.
         noise_origin: ``"rebuilt"`` from the seed, ``"kept"``, or ``"anew"``: training's own noise
             is not known, and other noise is drawn by the seed.
@@ -77,6 +78,11 @@ class Trace:
     def samples_change(self) -> bool:
         """Whether samples were seen to differ from visit to visit."""
         return bool((self.keys == CHANGING).any())
+
+    @property
+    def samples_rounded(self) -> bool:
+        """Whether samples were trained in half precision, the same at every visit."""
+        return bool((self.keys == ROUNDED).any())
 
     @property
     def num_seen_once(self) -> int:

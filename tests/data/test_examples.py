@@ -77,6 +77,11 @@ SHUFFLED = {
     "one of one process": {"sampler": DistributedSampler(range(5), num_replicas=1, rank=0)},
     "one of two processes": {"sampler": DistributedSampler(range(5), num_replicas=2, rank=1)},
     "a seeded permutation": {"sampler": SeededPermutation([2, 0, 1, 4, 3])},
+    "one of which the end is dropped": {
+        "sampler": SeededPermutation([2, 0, 1, 4, 3]),
+        "batch_size": 2,
+        "drop_last": True,
+    },
     "one with repeats": {"sampler": SeededPermutation([0, 1, 1, 2])},
     "buckets": {"batch_sampler": Buckets([[0, 2, 4], [1, 3]])},
 }
@@ -92,6 +97,7 @@ STATED = {
     "a list": ({"sampler": [4, 1, 3]}, [4, 1, 3]),
     "a tensor": ({"sampler": torch.tensor([4, 1])}, [4, 1]),
     "a subset's sampler": ({"sampler": SubsetSampler([2, 0])}, [2, 0]),
+    "a sampler of one's own": ({"sampler": SeededPermutation([4, 1, 3])}, [4, 1, 3]),
     "a list of batches": ({"batch_sampler": [[3, 1], [0]]}, [3, 1, 0]),
     "ranges": ({"batch_sampler": [range(3, 5), range(2)]}, [3, 4, 0, 1]),
     "a last batch dropped": ({"sampler": [4, 1, 3], "batch_size": 2, "drop_last": True}, [4, 1]),

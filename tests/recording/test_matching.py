@@ -27,7 +27,7 @@ def test_other_samples_are_not_alike():
 
 
 def test_a_sample_may_be_of_any_size():
-    for shape in ((1,), (3, 5), (1, 7, 9)):
+    for shape in ((1,), (3, 5), (1, 7, 9), (3, 160, 160)):
         sample = torch.ones(shape)
         assert alike(likeness(sample), likeness(sample.double() * 1.001))
 

@@ -15,6 +15,8 @@ from retrac_plugin.errors import InputError
 from retrac_plugin.recording import ScriptRecording, watching
 from retrac_plugin.recording.arguments import without_secrets
 from retrac_plugin.recording.diffusing import as_positions
+from retrac_plugin.runs.replayed import describe_trace
+from retrac_plugin.trace.parts import CHANGING, ROUNDED
 from tests.recording.running import fresh_process
 from tests.run_folders import tiny_unet
 
@@ -130,8 +132,18 @@ def test_half_precision_is_kept_but_not_compared_with_the_dataset(recording, tmp
     for _ in range(3):
         train(DataLoader(TensorDataset(images().half()), batch_size=6), sgd())
     trace = retrac.read_trace(tmp_path / "run")
-    assert trace.keys.tolist() == [0] * 6
+    assert trace.keys.tolist() == [ROUNDED] * 6
+    assert trace.num_seen_once == 0
+    assert [str(f)[:60] for f in describe_trace(trace) if "half precision" in str(f)]
+    trace.check_dataset(6, range(6), [12345] * 6)
     assert trace.noise(torch.arange(12, 18), SHAPE).dtype == torch.float32
+
+
+def test_half_precision_that_changes_from_visit_to_visit_is_seen(recording, tmp_path):
+    for change in (0.0, 0.5):
+        data = TensorDataset((images() + change).bfloat16())
+        train(DataLoader(data, batch_size=6), sgd())
+    assert retrac.read_trace(tmp_path / "run").keys.tolist() == [CHANGING] * 6
 
 
 def test_a_sample_that_was_seen_once_is_not_compared(recording, tmp_path):

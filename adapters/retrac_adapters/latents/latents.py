@@ -15,9 +15,8 @@ from retrac_adapters.images.framing import Framing
 from retrac_adapters.latents.micro_conditions import POOLED, time_ids_of, with_time_ids
 from retrac_adapters.latents.vae import MEAN, STD, ImageEncoder
 from retrac_plugin.data.encoded import EncodedRows, as_key, digest
-from retrac_plugin.data.examples import SAMPLE_KEY
 from retrac_plugin.data.image_files import FileExamples
-from retrac_plugin.randomness import normal
+from retrac_plugin.randomness import SAMPLE_KEY, normal
 
 AT_ONCE = 4
 """Images in one pass of the autoencoder, whose activations are large."""

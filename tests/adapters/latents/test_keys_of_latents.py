@@ -10,9 +10,10 @@ import retrac_plugin as retrac
 from retrac_adapters.images.framing import Framing
 from retrac_adapters.latents.latents import LatentExamples, Picture
 from retrac_adapters.latents.vae import ImageEncoder
-from retrac_plugin.data.examples import SAMPLE_KEY, ExampleSource
+from retrac_plugin.data.examples import ExampleSource
 from retrac_plugin.errors import TraceError
 from retrac_plugin.frameworks.drawn import DrawnExamples
+from retrac_plugin.randomness import SAMPLE_KEY
 from tests.adapters.latents.latent_base import make_vae
 from tests.small import SmallDenoiser
 
@@ -107,6 +108,13 @@ def test_the_denoiser_is_not_told_the_key(files, vae, tmp_path):
     (block,) = ExampleSource(examples(files, vae, tmp_path), "train").blocks(COUNT)
     assert block.conditions == {}
     assert block.encoded
+
+
+def test_nor_is_it_where_a_batch_is_diffused_by_hand(files, vae, tmp_path):
+    conditions = {"class_labels": torch.tensor([1]), SAMPLE_KEY: torch.tensor([7])}
+    latent, model = examples(files, vae, tmp_path)[0]["sample"][None], attributor().model
+    batch = model.diffuse(latent, torch.tensor([3]), torch.zeros_like(latent), conditions)
+    assert batch.conditions.keys() == {"class_labels"}
 
 
 def test_the_frameworks_own_methods_get_the_same_draws(files, vae, tmp_path):
