@@ -19,8 +19,8 @@ FOREIGN: Mapping[str, str] = {
     "are not read",
     "*.distcp": "weights are in shards of torch.distributed: save them whole, as "
     "save_pretrained does, into checkpoint-STEP/unet or checkpoint-STEP/transformer",
-    "adapter_config.json": "an adapter is saved in peft's own layout. Save it by diffusers, into the "
-    "folder checkpoint-STEP: StableDiffusionPipeline.save_lora_weights(FOLDER, unet_lora_layers="
+    "adapter_config.json": "an adapter is saved in the layout of peft. Save it by diffusers, into "
+    "checkpoint-STEP: StableDiffusionPipeline.save_lora_weights(FOLDER, unet_lora_layers="
     "peft.get_peft_model_state_dict(network)), or the pipeline of its model",
 }
 """What a folder or its checkpoints hold, as patterns of files, and what that means."""
