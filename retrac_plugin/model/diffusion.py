@@ -191,8 +191,8 @@ class DiffusionModel:
             prediction = self.predict(call, batch.noisy, batch.timesteps, batch.conditions)
         except (TypeError, ValueError, AttributeError, KeyError) as error:
             raise InputError(
-                f"{type(self.network).__name__} cannot be called with {_described(batch)}: {error}. "
-                "An example's fields are the denoiser's own arguments, without a batch dimension"
+                f"{type(self.network).__name__} cannot be called with {_described(batch)}: {error}."
+                " An example's fields are the denoiser's own arguments, without a batch dimension"
             ) from error
         if not isinstance(prediction, Tensor):
             raise InputError(

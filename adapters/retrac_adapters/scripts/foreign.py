@@ -15,8 +15,8 @@ FOREIGN: Mapping[str, str] = {
     "controlnet/config.json": f"a ControlNet was trained: {_OTHER_PARTS}",
     "t2iadapter/config.json": f"a T2I-Adapter was trained: {_OTHER_PARTS}",
     "learned_embeds*": f"the embeddings of textual inversion were trained: {_OTHER_PARTS}",
-    "pytorch_custom_diffusion_weights*": "Custom Diffusion trained single weights of attention, which "
-    "are not read",
+    "pytorch_custom_diffusion_weights*": "Custom Diffusion trained single weights of attention, "
+    "which are not read",
     "*.distcp": "weights are in shards of torch.distributed: save them whole, as "
     "save_pretrained does, into checkpoint-STEP/unet or checkpoint-STEP/transformer",
     "adapter_config.json": "an adapter is saved in the layout of peft. Save it by diffusers, into "
