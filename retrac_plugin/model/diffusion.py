@@ -189,11 +189,11 @@ class DiffusionModel:
 
         try:
             prediction = self.predict(call, batch.noisy, batch.timesteps, batch.conditions)
-        except (TypeError, ValueError, AttributeError, KeyError) as error:
+        except (TypeError, ValueError, AttributeError, KeyError) as cause:
             raise InputError(
-                f"{type(self.network).__name__} cannot be called with {_described(batch)}: {error}."
+                f"{type(self.network).__name__} cannot be called with {_described(batch)}: {cause}."
                 " An example's fields are the denoiser's own arguments, without a batch dimension"
-            ) from error
+            ) from cause
         if not isinstance(prediction, Tensor):
             raise InputError(
                 f"predict returned a {type(prediction).__name__}: expected the prediction itself, "
