@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from retrac_plugin.draws.draw import Draw, Request
+from retrac_plugin.draws.draw import Draw, Request, WeightedDraw
 from retrac_plugin.trace.trace import Trace
 
 
@@ -44,7 +44,8 @@ class Recorded:
         noise = self.trace.noise(visits, request.shape)
         kept = self.trace.keeps_samples
         samples = self.trace.samples(visits, request.shape)[:, None] if kept else None
-        return Draw(self.trace.timesteps[visits][:, None], noise[:, None, None], samples, weights)
+        draw = Draw(self.trace.timesteps[visits][:, None], noise[:, None, None], samples)
+        return draw if weights is None else WeightedDraw.of(draw, weights)
 
     def _visits(self, request: Request) -> tuple[Tensor, Tensor | None]:
         """Return each sample's visit, and weights where some have none."""
