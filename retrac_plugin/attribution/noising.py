@@ -10,7 +10,7 @@ from torch import Tensor
 
 from retrac_plugin.checkpoints.checkpoint import Checkpoint
 from retrac_plugin.data.examples import Block, ExampleSource
-from retrac_plugin.draws import Draw, Draws, Request, draw_within
+from retrac_plugin.draws import Draw, Draws, Request, WeightedDraw, draw_within
 from retrac_plugin.errors import InputError
 from retrac_plugin.model.diffusion import LOSS_WEIGHT, DiffusionModel, NoisyBatch
 
@@ -77,7 +77,7 @@ class Noising:
         if draw.samples is not None:
             samples = draw.samples.flatten(0, 1)[rows].repeat_interleave(noise_each, dim=0)
         conditions = {name: self._select(v, which) for name, v in block.conditions.items()}
-        if draw.weights is not None:
+        if isinstance(draw, WeightedDraw):
             weights = self._move(draw.weights[which])
             conditions[LOSS_WEIGHT] = conditions.get(LOSS_WEIGHT, 1) * weights
         return self.model.diffuse(

@@ -87,8 +87,11 @@ def check_checkpoints(checkpoints: Sequence[Checkpoint]) -> list[Checkpoint]:
     """Return the checkpoints as a list.
 
     Raises:
-        InputError: If there is none, one is not a ``Checkpoint``, or a step size is not finite.
+        InputError: If there is none, one is not a ``Checkpoint``, a step size is not finite, or all
+            are 0.
     """
+    if isinstance(checkpoints, Checkpoint):
+        raise InputError("checkpoints: expected a list of them, got one: write [checkpoint]")
     series = list(checkpoints)
     if not series:
         raise InputError("no checkpoint: expected at least one retrac_plugin.Checkpoint")
@@ -100,6 +103,11 @@ def check_checkpoints(checkpoints: Sequence[Checkpoint]) -> list[Checkpoint]:
             )
         if not torch.isfinite(torch.tensor(checkpoint.step_size)):
             raise InputError(f"checkpoint {position}: step_size is {checkpoint.step_size}")
+    if not any(checkpoint.step_size for checkpoint in series):
+        raise InputError(
+            "every checkpoint has the step size 0, so every score would be 0: give each the "
+            "learning rate times the visits that it stands for, or 1.0 where they are not known"
+        )
     return series
 
 

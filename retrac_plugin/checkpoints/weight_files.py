@@ -120,6 +120,8 @@ def _variant_of(path: Path) -> list[str]:
     """Return the variant that a file's name has, if it has one."""
     parts = path.name.split(".")
     named = [p for p in parts[1:-1] if p not in ("safetensors", "bin", "index")]
+    if named and "-of-" in named[0]:  # a shard, whose index tells of it
+        return []
     return named if len(named) == 1 and path.name in _of_variant(named[0]) else []
 
 

@@ -50,6 +50,11 @@ class ExampleSource:
     """
 
     def __init__(self, data: Examples, role: str) -> None:
+        if isinstance(data, Mapping):
+            raise InputError(
+                f"{role}: expected examples, got one mapping with the fields {sorted(data)}. Of "
+                "stacked tensors, make a list of mappings, one for each example"
+            )
         self.data, self.role = data, role
         self.ids = ids_of(data, role)
         if not self.ids:
@@ -186,7 +191,7 @@ def collate(examples: list[dict[str, Any]], ids: list[int], role: str) -> dict[s
 def _stack(values: list[Any], ids: list[int], what: str) -> Any:
     if isinstance(values[0], Mapping):
         return {k: _stack([v[k] for v in values], ids, f"{what} {k!r}") for k in values[0]}
-    tensors = [torch.as_tensor(value) for value in values]
+    tensors = [_as_tensor(v, i, what) for v, i in zip(values, ids, strict=True)]
     for tensor, sample_id in zip(tensors, ids, strict=True):
         if tensor.shape != tensors[0].shape:
             raise InputError(
@@ -194,6 +199,16 @@ def _stack(values: list[Any], ids: list[int], what: str) -> Any:
                 f"expected {tuple(tensors[0].shape)} as in example {ids[0]}"
             )
     return torch.stack(tensors)
+
+
+def _as_tensor(value: Any, sample_id: int, what: str) -> Tensor:
+    try:
+        return torch.as_tensor(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError(
+            f"{what}: example {sample_id} holds a {type(value).__name__}, expected a tensor or a "
+            "number. Encode captions, and leave out fields that are not the denoiser's arguments"
+        ) from error
 
 
 def _slice(fields: Any, start: int, stop: int) -> Any:

@@ -5,7 +5,7 @@ are averaged into one gradient, which Diffusion-ReTrac then normalises; on the t
 of a sample are averaged into its one gradient.
 """
 
-from retrac_plugin.draws.draw import Draw, Draws, Request, draw_within
+from retrac_plugin.draws.draw import Draw, Draws, Request, WeightedDraw, draw_within
 from retrac_plugin.draws.given import Given
 from retrac_plugin.draws.recorded import Recorded
 from retrac_plugin.draws.strided import Strided
@@ -19,5 +19,6 @@ __all__ = [
     "Request",
     "Strided",
     "Uniform",
+    "WeightedDraw",
     "draw_within",
 ]

@@ -21,9 +21,24 @@ class Draw(NamedTuple):
     samples: Tensor | None = None
     """``[sample, T, *sample shape]``: the samples as they were at these draws, flipped or drawn by
     an autoencoder, where that was recorded; None for those of the dataset."""
-    weights: Tensor | None = None
-    """``[sample]``: what a sample's loss is multiplied by, 0 where training did not visit it; None
-    where all count."""
+
+
+class WeightedDraw(Draw):
+    """A draw of samples that do not all count; it unpacks as any draw does.
+
+    Attributes:
+        weights: ``[sample]``: what a sample's loss is multiplied by, 0 where training did not visit
+            it.
+    """
+
+    weights: Tensor
+
+    @classmethod
+    def of(cls, draw: Draw, weights: Tensor) -> WeightedDraw:
+        """Return a draw with weights."""
+        weighted = cls(*draw)
+        weighted.weights = weights
+        return weighted
 
 
 class Request(NamedTuple):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from retrac_plugin.draws.draw import Draw, Request
+from retrac_plugin.draws.draw import Draw, Request, WeightedDraw
 from retrac_plugin.trace.matching import check_kept
 from retrac_plugin.trace.trace import Trace
 
@@ -42,12 +42,10 @@ class Recorded:
         """
         self.trace.check_dataset(request.dataset_size, request.ids, request.keys, request.encoded)
         visits, weights = self._visits(request)
-        return Draw(
-            self.trace.timesteps[visits][:, None],
-            self.trace.noise(visits, request.shape)[:, None, None],
-            self._kept_samples(request, visits, weights),
-            weights,
-        )
+        noise = self.trace.noise(visits, request.shape)[:, None, None]
+        samples = self._kept_samples(request, visits, weights)
+        draw = Draw(self.trace.timesteps[visits][:, None], noise, samples)
+        return draw if weights is None else WeightedDraw.of(draw, weights)
 
     def _kept_samples(
         self, request: Request, visits: Tensor, weights: Tensor | None

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from retrac_plugin.data.examples import as_fields, keys_of
-from retrac_plugin.draws import Draw, Draws, Request, draw_within
+from retrac_plugin.draws import Draw, Draws, Request, WeightedDraw, draw_within
 from retrac_plugin.errors import InputError
 from retrac_plugin.model.diffusion import DiffusionModel
 from retrac_plugin.randomness import SAMPLE_KEY
@@ -115,7 +115,7 @@ class DrawnExamples(Dataset[tuple[Tensor, ...]]):
                 "frameworks' own methods take one image per example. Use our classes, which replay "
                 "them, or draws that were not recorded"
             )
-        if draw.weights is not None:
+        if isinstance(draw, WeightedDraw):
             raise InputError(
                 f"sample {index} was not visited before the checkpoint of step "
                 f"{self.steps[checkpoint]}, so its influence there is 0; the frameworks' own "

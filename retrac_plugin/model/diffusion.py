@@ -182,20 +182,46 @@ class DiffusionModel:
             batch: What ``diffuse`` returned.
 
         Raises:
-            InputError: If the prediction is not shaped as its target.
+            InputError: If the network cannot be called with the conditions, or the prediction or
+                the loss is not shaped as the target.
         """
 
         def call(*args: Any, **kwargs: Any) -> Any:
             return functional_call(self.network, {**fixed, **parameters}, args, kwargs)
 
-        prediction = self.predict(call, batch.noisy, batch.timesteps, batch.conditions)
+        try:
+            prediction = self.predict(call, batch.noisy, batch.timesteps, batch.conditions)
+        except (TypeError, ValueError, AttributeError, KeyError) as cause:
+            raise InputError(
+                f"{type(self.network).__name__} cannot be called with {_described(batch)}: {cause}."
+                " An example's fields are the denoiser's own arguments, without a batch dimension"
+            ) from cause
+        if not isinstance(prediction, Tensor):
+            raise InputError(
+                f"predict returned a {type(prediction).__name__}: expected the prediction itself, "
+                "a tensor such as its .sample or its first part"
+            )
         if prediction.shape != batch.target.shape:
             raise InputError(
                 f"the network predicts {tuple(prediction.shape)}, expected "
                 f"{tuple(batch.target.shape)} for prediction type {self.schedule.prediction_type!r}"
             )
         error = self.element_loss(prediction, batch.target)
+        if error.shape != prediction.shape:
+            raise InputError(
+                f"the loss returned the shape {tuple(error.shape)} for predictions "
+                f"{tuple(prediction.shape)}: expected one of each element, as reduction='none' has"
+            )
         return error.flatten(1).mean(1) * batch.weight
+
+
+def _described(batch: NoisyBatch) -> str:
+    """Return the fields of a batch and their shapes, for a message."""
+    shapes = {"sample": batch.noisy, **batch.conditions}
+    return ", ".join(
+        f"{name} {list(value.shape) if isinstance(value, Tensor) else sorted(value)}"
+        for name, value in shapes.items()
+    )
 
 
 def check_deterministic(network: nn.Module) -> None:

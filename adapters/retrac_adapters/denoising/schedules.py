@@ -14,6 +14,7 @@ from diffusers import (
 from torch import Tensor
 
 from retrac_adapters.denoising import frames
+from retrac_plugin.errors import InputError
 from retrac_plugin.model.schedules import NoiseLevels, NoiseSchedule, VariancePreserving, unscaled
 
 FLOW_MATCHING = (FlowMatchEulerDiscreteScheduler, FlowMatchHeunDiscreteScheduler)
@@ -60,10 +61,24 @@ def edm_style(scheduler: SchedulerMixin) -> NoiseLevels:
     """Return ``--do_edm_style_training`` of the SDXL scripts for an Euler or EDM scheduler.
 
     Pass ``weight=sigma_sqrt()`` with an Euler scheduler, as the scripts do; none with an EDM one.
+
+    Raises:
+        InputError: If it is another scheduler, or its prediction type one that is not known so.
     """
     if isinstance(scheduler, EDM):
         return _edm(scheduler)
-    frame = frames.EULER[scheduler.config.prediction_type]
+    if not hasattr(scheduler, "sigmas"):
+        raise InputError(
+            f"edm_style: expected an EulerDiscreteScheduler or an EDM scheduler, got a "
+            f"{type(scheduler).__name__}. As the scripts do, make the former of it: "
+            "EulerDiscreteScheduler.from_config(scheduler.config)"
+        )
+    frame = frames.EULER.get(scheduler.config.prediction_type)
+    if frame is None:
+        raise InputError(
+            f"edm_style: expected the prediction type {' or '.join(frames.EULER)}, got "
+            f"{scheduler.config.prediction_type!r}"
+        )
     return _karras(scheduler, frame)
 
 

@@ -57,6 +57,7 @@ class TimestepBias:
 
         def positions(uniforms: Tensor) -> Tensor:
             timesteps = torch.searchsorted(until, uniforms.to(until.dtype), right=True)
-            return (timesteps.clamp(max=num_timesteps - 1) + 0.5) / num_timesteps
+            middles = timesteps.clamp(max=num_timesteps - 1).to(uniforms.dtype) + 0.5
+            return middles / num_timesteps
 
         return positions

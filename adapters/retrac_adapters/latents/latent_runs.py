@@ -85,8 +85,8 @@ class LatentReader:
         return self.text is not None or (self.home / "text_encoder").is_dir()
 
     def _rows(self, folder: Path) -> list[Captioned]:
-        columns = (self.arguments.get(name) for name in ("caption_column", "image_column"))
-        return read_captioned(folder, *columns, ordered=self.recorded)
+        caption, image = map(self.arguments.get, ("caption_column", "image_column"))
+        return read_captioned(folder, caption, image, self.recorded)
 
     def _selected(self, rows: list[Captioned]) -> list[Captioned]:
         """Return what ``--max_train_samples`` left: the first of a permutation by ``--seed``."""

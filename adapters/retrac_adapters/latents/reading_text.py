@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ def read_text(base: Path, arguments: Arguments) -> ClipText | Text:
         masked = bool(arguments.get("text_encoder_use_attention_mask"))
         return ClipText(*_read(base, "", CLIP), None if length is None else int(length), masked)
     told = KNOWN[kinds]
-    lengths = [None] * len(kinds)
+    lengths: Sequence[int | None] = [None] * len(kinds)
     if told is not sdxl:
         longest = int(arguments.get("max_sequence_length", T5_LENGTH))
         lengths = [CLIP_LENGTH] * (len(kinds) - 1) + [longest]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from diffusers import FluxTransformer2DModel, SchedulerMixin
+from diffusers import EulerDiscreteScheduler, FluxTransformer2DModel, SchedulerMixin
 
 from retrac_adapters.denoising.denoisers import predict_with_timesteps_as_labels
 from retrac_adapters.denoising.flux import predict_with_flux
@@ -157,7 +157,8 @@ def _note_prediction_type(
 def _read_diffusion(objective: Objective, prediction_type: str, arguments: Arguments) -> None:
     scheduler, gamma = objective.scheduler, arguments.get("snr_gamma")
     if arguments.get("do_edm_style_training") and not isinstance(scheduler, EDM):
-        objective.scheduler = edm_style(scheduler)
+        # Whatever the base samples with, the scripts load it as this one.
+        objective.scheduler = edm_style(EulerDiscreteScheduler.from_config(scheduler.config))
         objective.options["weight"] = weightings.sigma_sqrt()
     elif gamma is not None and prediction_type == "v_prediction" and arguments.script in ADDING_ONE:
         objective.options["weight"] = weightings.min_snr_plus_one(float(gamma))

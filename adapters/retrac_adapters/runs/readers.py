@@ -141,8 +141,8 @@ def _check_channels(vae: Path, network: Any) -> list[Finding]:
     if shown in (None, channels * packed):
         return []
     text = (
-        f"it is shown {shown} channels, where latents have {channels * packed}: pictures beside the "
-        "noisy latent, as InstructPix2Pix, inpainting and control models are, which is not followed"
+        f"it is shown {shown} channels, where latents have {channels * packed}: pictures beside "
+        "the noisy latent, as InstructPix2Pix, inpainting and control models are. Not followed"
     )
     return [Finding(UNUSABLE, "denoiser", text)]
 

@@ -130,7 +130,8 @@ def _origin(
         return Finding(FOUND, "arguments", f"of the training script, in {str(files[-1])!r}")
     if command:
         name = Path(command[0]).name
-        text = f"of the recorded command, {name}; what it does not name is taken as not used"
+        rest = "not used" if defaults_of(command) is None else "the script's default"
+        text = f"of the recorded command, {name}; what it does not name is taken as {rest}"
         return Finding(FOUND, "arguments", text)
     if stated:
         return Finding(FOUND, "arguments", f"as stated: {', '.join(sorted(stated))}")

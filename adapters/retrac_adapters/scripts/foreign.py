@@ -15,12 +15,12 @@ FOREIGN: Mapping[str, str] = {
     "controlnet/config.json": f"a ControlNet was trained: {_OTHER_PARTS}",
     "t2iadapter/config.json": f"a T2I-Adapter was trained: {_OTHER_PARTS}",
     "learned_embeds*": f"the embeddings of textual inversion were trained: {_OTHER_PARTS}",
-    "pytorch_custom_diffusion_weights*": "Custom Diffusion trained single weights of attention, which "
-    "are not read",
+    "pytorch_custom_diffusion_weights*": "Custom Diffusion trained single weights of attention, "
+    "which are not read",
     "*.distcp": "weights are in shards of torch.distributed: save them whole, as "
     "save_pretrained does, into checkpoint-STEP/unet or checkpoint-STEP/transformer",
-    "adapter_config.json": "an adapter is saved in peft's own layout. Save it by diffusers, into the "
-    "folder checkpoint-STEP: StableDiffusionPipeline.save_lora_weights(FOLDER, unet_lora_layers="
+    "adapter_config.json": "an adapter is saved in the layout of peft. Save it by diffusers, into "
+    "checkpoint-STEP: StableDiffusionPipeline.save_lora_weights(FOLDER, unet_lora_layers="
     "peft.get_peft_model_state_dict(network)), or the pipeline of its model",
 }
 """What a folder or its checkpoints hold, as patterns of files, and what that means."""

@@ -32,8 +32,8 @@ FOLLOWED = _names(
     "timestep_bias_end weighting_scheme logit_mean logit_std mode_scale precondition_outputs "
     "do_edm_style_training "
     # step sizes and checkpoints
-    "learning_rate scale_lr train_batch_size gradient_accumulation_steps max_grad_norm "
-    "max_train_steps checkpointing_steps checkpoints_total_limit "
+    "learning_rate train_batch_size gradient_accumulation_steps max_grad_norm max_train_steps "
+    "checkpointing_steps "
     # no option of a script, but told to read_run in the same way
     "num_samples script"
 )
@@ -47,6 +47,8 @@ HARMLESS = _names(
     "adam_weight_decay_text_encoder prodigy_beta3 prodigy_decouple prodigy_safeguard_warmup "
     "prodigy_use_bias_correction use_8bit_adam non_ema_revision ema_inv_gamma "
     "ema_max_decay ema_power foreach_ema offload_ema resume_from_checkpoint "
+    # the rate that is kept is the scaled one; what was deleted is seen by the gaps
+    "scale_lr checkpoints_total_limit "
     # the same samples and conditions: the recorder knows repeated images for one
     "repeats num_class_images sample_batch_size prior_generation_precision cache_latents "
     "pre_compute_text_embeddings tokenizer_name dataset_config_name dataloader_num_workers "

@@ -6,7 +6,7 @@ import sys
 import pytest
 import torch
 from click.testing import CliRunner
-from diffusers import DDPMScheduler
+from diffusers import DDPMScheduler, UNet2DConditionModel
 from safetensors.torch import save_file
 
 import retrac_plugin as retrac
@@ -298,3 +298,42 @@ def test_a_prompt_for_a_model_without_captions_is_refused(tmp_path):
         run.query_examples(tmp_path, "a cat")
     with pytest.raises(InputError, match="does not say where its training set is"):
         run.train_examples()
+
+
+def test_a_denoiser_that_is_shown_pictures_too_is_refused_by_every_command(tmp_path, files):
+    base = shutil.copytree(files["base"], tmp_path / "base")
+    unet = UNet2DConditionModel.from_pretrained(base / "unet")
+    config = {**unet.config, "in_channels": 6}
+    UNet2DConditionModel.from_config(config).save_pretrained(tmp_path / "run/checkpoint-10/unet")
+    shutil.copytree(base, tmp_path / "run", dirs_exist_ok=True)
+    shutil.rmtree(tmp_path / "run" / "unet")
+    reason = "it is shown 6 channels, where latents have 3"
+    (tmp_path / "run" / "images").mkdir()
+    for name, more in (("doctor", []), ("estimate", []), ("attribute", ["--queries", base])):
+        line = [name, tmp_path / "run", "--train", files["images"][0].parent, *more]
+        refused = CliRunner().invoke(main, list(map(str, line)))
+        assert refused.exit_code == 1
+        assert reason in refused.output
+
+
+def test_the_autoencoder_that_the_arguments_name_is_used(tmp_path, files):
+    make_vae().double().save_pretrained(tmp_path / "other")
+    named = {"pretrained_vae_model_name_or_path": str(tmp_path / "other")}
+    run = retrac.read_run(write_run(tmp_path / "run", files, **named))
+    assert run.reader.vae == tmp_path / "other"
+    other = run.train_examples(cache=tmp_path / "c")[0]["sample"]
+    own = retrac.read_run(write_run(tmp_path / "own", files)).train_examples(cache=tmp_path / "c")
+    assert not torch.allclose(other, own[0]["sample"], rtol=0.1)
+    gone = {"pretrained_vae_model_name_or_path": "some/vae"}
+    with pytest.raises(InputError, match="encoded its images by 'some/vae', which is neither"):
+        retrac.read_run(write_run(tmp_path / "gone", files, **gone))
+
+
+def test_captions_of_a_dreambooth_dataset_are_its_own(tmp_path, files):
+    folder = str(files["images"][0].parent)
+    told = {"dataset_name": folder, "caption_column": "text", "instance_prompt": "a sks dog"}
+    run = retrac.read_run(write_run(tmp_path / "run", files, train_data_dir=None, **told))
+    train = run.train_examples(cache=tmp_path / "c")
+    assert train.names == sorted(path.name for path in files["images"])
+    captions = {path.name: c for path, c in zip(files["images"], CAPTIONS, strict=True)}
+    assert [picture.caption for picture in train.pictures] == [captions[n] for n in train.names]

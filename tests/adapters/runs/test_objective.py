@@ -11,8 +11,11 @@ from diffusers import (
 )
 
 import retrac_plugin as retrac
+from retrac_adapters.denoising.schedules import edm_style
 from retrac_adapters.runs.objective import read_objective
 from retrac_adapters.scripts.arguments import Arguments
+from retrac_plugin.errors import InputError
+from retrac_plugin.model.distributions import timesteps_at
 from retrac_plugin.runs.findings import CONTRADICTION, NOT_MODELLED, NOT_RECORDED
 from tests import textbook_scripts as scripts
 from tests.adapters.zoo import make_examples, make_network
@@ -169,3 +172,86 @@ def test_a_flow_without_arguments_says_what_is_assumed():
     assert subjects(objective_of(FlowMatchEulerDiscreteScheduler()), NOT_RECORDED) == {
         "weighting scheme"
     }
+
+
+@pytest.mark.parametrize(
+    ("strategy", "first", "last"), [("later", 750, 1000), ("earlier", 0, 250), ("range", 100, 300)]
+)
+def test_biased_timesteps_are_as_frequent_as_the_scripts_weights(strategy, first, last):
+    distribution = objective_of(
+        DDPMScheduler(),
+        timestep_bias_strategy=strategy,
+        timestep_bias_multiplier=3.0,
+        timestep_bias_begin=100,
+        timestep_bias_end=300,
+    ).options["timestep_distribution"]
+    weights = torch.ones(1000, dtype=torch.float64)
+    weights[first:last] *= 3
+    weights /= weights.sum()
+    uniforms = (torch.arange(400_000, dtype=torch.float64) + 0.5) / 400_000
+    timesteps = timesteps_at(distribution, uniforms, 1000)
+    drawn = timesteps.bincount(minlength=1000).double() / 400_000
+    torch.testing.assert_close(drawn, weights, rtol=0, atol=1 / 400_000)
+
+
+def test_a_bias_that_the_script_refuses_is_refused():
+    with pytest.raises(InputError, match="expected the strategy later, earlier or range"):
+        objective_of(DDPMScheduler(), timestep_bias_strategy="sooner")
+
+
+@pytest.mark.parametrize("kind", ["huber", "smooth_l1"])
+def test_a_huber_loss_of_the_arguments_is_followed(kind):
+    arguments = {"loss_type": kind, "huber_c": 0.3}
+    objective = objective_of(DDPMScheduler(), huber_schedule="constant", **arguments)
+    difference = torch.tensor([0.0, 0.2, -3.0], dtype=torch.float64)
+    expected = 2 * ((difference**2 + 0.09).sqrt() - 0.3) * (0.3 if kind == "huber" else 1)
+    torch.testing.assert_close(objective.loss(difference, 0 * difference), expected)
+    assert not subjects(objective, NOT_MODELLED)
+    falling = objective_of(DDPMScheduler(), huber_schedule="exponential", **arguments)
+    assert subjects(falling, NOT_MODELLED) == {"huber_schedule"}
+
+
+def test_a_loss_that_is_asked_for_goes_before_the_arguments():
+    arguments = Arguments({"loss_type": "huber"}, None, ())
+    objective = read_objective(DDPMScheduler(), None, arguments, loss="l1")
+    assert objective.loss == "l1"
+    assert subjects(objective, CONTRADICTION) == {"loss"}
+
+
+def test_the_offset_noise_of_the_dreambooth_script():
+    assert objective_of(DDPMScheduler(), offset_noise=True).options["noise_offset"] == 0.1
+    assert objective_of(DDPMScheduler(), noise_offset=0.3).options["noise_offset"] == 0.3
+
+
+def test_timesteps_as_class_labels():
+    network, scheduler = make_network("unet-text-classes"), DDPMScheduler(num_train_timesteps=5)
+    objective = objective_of(scheduler, network, class_labels_conditioning="timesteps")
+    model = retrac.wrap(network, scheduler, **objective.options)
+    example = make_examples("unet-text", 1)[0]
+    text = {"encoder_hidden_states": example["encoder_hidden_states"][None]}
+    sample, timesteps = example["sample"][None], torch.tensor([3])
+    batch = model.diffuse(sample, timesteps, torch.ones_like(sample), text)
+    expected = network(batch.noisy, timesteps, class_labels=timesteps, **text).sample
+    state = dict(network.named_parameters()) | dict(network.named_buffers())
+    assert_equal(model.losses(state, {}, batch)[0], (expected - 1).square().mean())
+
+
+@pytest.mark.parametrize(
+    ("replayed", "said"), [(False, {"random_flip", "lora_dropout"}), (True, {"lora_dropout"})]
+)
+def test_kept_samples_have_what_changed_nothing_else(replayed, said):
+    arguments = Arguments({"random_flip": True, "lora_dropout": 0.1}, None, ())
+    assert (
+        subjects(read_objective(DDPMScheduler(), None, arguments, replayed), NOT_MODELLED) == said
+    )
+
+
+def test_edm_style_loads_any_base_as_the_script_does():
+    base = PNDMScheduler(beta_schedule="scaled_linear")
+    objective = objective_of(base, do_edm_style_training=True)
+    expected = edm_style(EulerDiscreteScheduler.from_config(base.config))
+    assert torch.equal(objective.scheduler.sigmas, expected.sigmas)
+    with pytest.raises(InputError, match=r"expected an EulerDiscreteScheduler .* got a PNDM"):
+        edm_style(base)
+    with pytest.raises(InputError, match="expected the prediction type epsilon or v_prediction"):
+        edm_style(EulerDiscreteScheduler(prediction_type="sample"))

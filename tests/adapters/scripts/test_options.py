@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from retrac_adapters.scripts import options
 from retrac_adapters.scripts.arguments import read_arguments
 from retrac_adapters.scripts.defaults import DEFAULTS
 from retrac_adapters.scripts.options import FINDINGS, FOLLOWED, HARMLESS, KNOWN
@@ -25,6 +26,13 @@ def test_the_table_names_no_option_twice_and_none_that_no_script_has():
     assert not FOLLOWED & HARMLESS
     assert not (FOLLOWED | HARMLESS) & FINDINGS.keys()
     assert KNOWN - {name for names in SCRIPTS.values() for name in names} == OURS
+
+
+def test_what_is_called_followed_is_read_somewhere():
+    adapters = Path(options.__file__).parents[1]
+    code = "".join(p.read_text() for p in adapters.rglob("*.py") if p.name != "options.py")
+    biases = {f"timestep_bias_{name}" for name in ("multiplier", "portion", "begin", "end")}
+    assert [name for name in sorted(FOLLOWED - biases) if f'"{name}"' not in code] == []
 
 
 @pytest.mark.parametrize("script", DEFAULTS)
