@@ -8,7 +8,15 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from retrac_plugin.hookspecs import AttributorEntry, MetricEntry, WrappedModel, hookimpl
+from retrac_plugin.hookspecs import (
+    AttributorEntry,
+    CommandEntry,
+    MetricEntry,
+    RunRequest,
+    TaskEntry,
+    WrappedModel,
+    hookimpl,
+)
 
 if TYPE_CHECKING:
     from retrac_plugin.attribution.attributors import (
@@ -70,6 +78,7 @@ _MODULES = {
 __all__ = [
     "AttributorEntry",
     "Checkpoint",
+    "CommandEntry",
     "DiffusionModel",
     "DiffusionReTrac",
     "DiffusionTracIn",
@@ -82,8 +91,10 @@ __all__ = [
     "Recorder",
     "RetracError",
     "Run",
+    "RunRequest",
     "Scores",
     "Strided",
+    "TaskEntry",
     "Trace",
     "Uniform",
     "VariancePreserving",

@@ -157,10 +157,12 @@ def named(dataset: Sequence[Any], names: Sequence[str | None]) -> Dataset[dict[s
     """
     if "sample" not in names:
         raise InputError(f"expected one of the names to be 'sample', got {list(names)}")
-    return _Named(dataset, tuple(names))
+    return Named(dataset, tuple(names))
 
 
-class _Named(Dataset[dict[str, Any]]):
+class Named(Dataset[dict[str, Any]]):
+    """What ``named`` returns."""
+
     def __init__(self, dataset: Sequence[Any], names: tuple[str | None, ...]) -> None:
         self.dataset, self.names = dataset, names
 

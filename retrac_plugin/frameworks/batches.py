@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset, default_collate
 
-from retrac_plugin.data.examples import Examples, as_fields
+from retrac_plugin.data.examples import Examples, Named, as_fields, named
 from retrac_plugin.errors import InputError
 
 
@@ -40,7 +40,12 @@ class Rows(Dataset[dict[str, Any]]):
         return {name: _row(value, index) for name, value in self.fields.items()}
 
 
-def as_examples(data: Any, role: str, sample_dims: Callable[[], int] | None = None) -> Examples:
+def as_examples(
+    data: Any,
+    role: str,
+    sample_dims: Callable[[], int] | None = None,
+    names: Sequence[str | None] | None = None,
+) -> Examples:
     """Return the examples of a batch; whatever is no batch is returned as it is.
 
     A batch is a tuple ``(samples,)``, a mapping of stacked fields, or what a loader over a
@@ -50,13 +55,34 @@ def as_examples(data: Any, role: str, sample_dims: Callable[[], int] | None = No
         data: A batch, or a dataset, a list of examples, a tensor, a loader.
         role: What the examples are, for messages.
         sample_dims: Says how many dimensions one sample has; without it no list is a batch.
+        names: What the tensors of a batch are called, as ``names_in`` the training set says; those
+            of a loader's batches too.
 
     Raises:
         InputError: If the batch holds several tensors, which have no names.
     """
+    if names is not None and isinstance(data, DataLoader) and _yields(data, len(names)):
+        tuples: Any = data.dataset
+        return DataLoader(named(tuples, names), batch_sampler=data.batch_sampler)
+    is_batch = isinstance(data, tuple) or _is_listed_batch(data, sample_dims)
+    if names is not None and is_batch and len(data) == len(names):
+        pairs = zip(names, data, strict=True)
+        data = {name: value for name, value in pairs if name is not None}
     if isinstance(data, (tuple, Mapping)) or _is_listed_batch(data, sample_dims):
         return Rows(as_fields(data, role), role)
     return data
+
+
+def names_in(data: Examples) -> Sequence[str | None] | None:
+    """Return the names that ``retrac_plugin.named`` gave a data set, or a loader's data set."""
+    dataset = data.dataset if isinstance(data, DataLoader) else data
+    return dataset.names if isinstance(dataset, Named) else None
+
+
+def _yields(loader: DataLoader[Any], count: int) -> bool:
+    """Whether a loader makes batches, as torch does, of tuples of so many."""
+    first = loader.dataset[0] if loader.batch_sampler is not None else None
+    return isinstance(first, tuple) and len(first) == count and loader.collate_fn is default_collate
 
 
 def _is_listed_batch(data: Any, sample_dims: Callable[[], int] | None) -> bool:

@@ -6,7 +6,8 @@ timestep or noise itself would give every call other gradients, and so scores mo
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from torch.utils.data import Dataset
 from retrac_plugin.data.examples import as_fields, keys_of
 from retrac_plugin.draws import Draw, Draws, Request, WeightedDraw, draw_within
 from retrac_plugin.errors import InputError
+from retrac_plugin.frameworks.nesting import Keys, at_path, paths_of
 from retrac_plugin.model.diffusion import DiffusionModel
 from retrac_plugin.randomness import SAMPLE_KEY
 
@@ -26,7 +28,8 @@ SIDES = {"train": "train", "query": "queries"}
 class DrawnExamples(Dataset[tuple[Tensor, ...]]):
     """Item ``i`` is ``(x0 [*sample], t [K, T], noise [K, T, S, *sample], *conditions)``.
 
-    ``K`` counts the checkpoints. Made anew at each access, always the same; nothing is kept.
+    ``K`` counts the checkpoints. Conditions within conditions lie side by side, in the order of
+    ``paths``. Made anew at each access, always the same; nothing is kept.
 
     Attributes:
         examples: The examples, a map-style dataset or a list.
@@ -54,22 +57,37 @@ class DrawnExamples(Dataset[tuple[Tensor, ...]]):
     def __len__(self) -> int:
         return len(self.examples)
 
+    @cached_property
+    def paths(self) -> tuple[Keys, ...]:
+        """Where each of an item's conditions belongs, see ``nesting``: as in the first example.
+
+        Raises:
+            InputError: If that has other fields than the conditions.
+        """
+        return paths_of(self._named(0), self.conditions, f"{SIDES[self.side]}, example 0")
+
+    @property
+    def fits(self) -> bool:
+        """Whether the first example, if there is one, has the conditions for its fields."""
+        if not len(self):
+            return False
+        fields = as_fields(self.examples[0], SIDES[self.side])
+        return fields.keys() - {SAMPLE_KEY} == {"sample", *self.conditions}
+
+    def integers(self) -> set[Keys]:
+        """Return where those of the conditions belong that are integers in the first example."""
+        fields = self._named(0)
+        return {path for path in self.paths if not at_path(fields, path).is_floating_point()}
+
     def __getitem__(self, index: int) -> tuple[Tensor, ...]:
-        fields = as_fields(self.examples[index], SIDES[self.side])
-        given = fields.pop(SAMPLE_KEY, None)
-        if set(fields) != {"sample", *self.conditions}:
-            raise InputError(
-                f"{SIDES[self.side]}: example {index} has the fields {sorted(fields)}, but the "
-                f"task's conditions are {list(self.conditions)}. Name every field but 'sample': "
-                "DiffusionAttributionTask(..., conditions=[...])"
-            )
+        fields, given = self._fields(index)
         sample = fields["sample"]
         drawn = [self._draw(index, sample, given, position) for position in self.steps]
         return (
             sample,
             torch.cat([draw.timesteps for draw in drawn]),
             torch.cat([draw.noise for draw in drawn]).to(sample.dtype),
-            *(torch.as_tensor(fields[name]) for name in self.conditions),
+            *(at_path(fields, path) for path in self.paths),
         )
 
     def by_timestep(self) -> Dataset[tuple[Tensor, ...]]:
@@ -95,6 +113,35 @@ class DrawnExamples(Dataset[tuple[Tensor, ...]]):
             {last: self.steps[last]},
             self.conditions,
         )
+
+    def _fields(self, index: int) -> tuple[dict[str, Any], Any]:
+        """Return an example's fields, and its ``sample_key``, None where it has none.
+
+        Raises:
+            InputError: If they are not the conditions, or those in them not as in the first.
+        """
+        fields, given = self._read(index)
+        found = paths_of(fields, self.conditions, f"{SIDES[self.side]}, example {index}")
+        if found != self.paths:
+            raise InputError(
+                f"{SIDES[self.side]}: example {index} has {_listed(found)} in its conditions, "
+                f"expected {_listed(self.paths)} as in example 0"
+            )
+        return fields, given
+
+    def _named(self, index: int) -> dict[str, Any]:
+        return self._read(index)[0]
+
+    def _read(self, index: int) -> tuple[dict[str, Any], Any]:
+        fields = as_fields(self.examples[index], SIDES[self.side])
+        given = fields.pop(SAMPLE_KEY, None)
+        if set(fields) != {"sample", *self.conditions}:
+            raise InputError(
+                f"{SIDES[self.side]}: example {index} has the fields {sorted(fields)}, but the "
+                f"task's conditions are {list(self.conditions)}. Name every field but 'sample': "
+                "DiffusionAttributionTask(..., conditions=[...])"
+            )
+        return fields, given
 
     def _draw(self, index: int, sample: Tensor, given: Any, checkpoint: int) -> Draw:
         request = Request(
@@ -122,6 +169,23 @@ class DrawnExamples(Dataset[tuple[Tensor, ...]]):
                 "methods count every sample. Leave the checkpoint out, or use our classes"
             )
         return draw
+
+
+def _listed(paths: Iterable[Keys]) -> str:
+    return ", ".join(".".join(path) for path in paths) or "nothing"
+
+
+def check_alike(one: DrawnExamples, other: DrawnExamples) -> None:
+    """Refuse two sides of other conditions.
+
+    Raises:
+        InputError: If they differ in what their conditions hold.
+    """
+    if one.paths != other.paths:
+        raise InputError(
+            f"{SIDES[other.side]}: the conditions hold {_listed(other.paths)}, expected "
+            f"{_listed(one.paths)} as on the other side"
+        )
 
 
 class _Apart(Dataset[tuple[Tensor, ...]]):

@@ -13,7 +13,8 @@ from retrac_plugin.attribution.attributors import DiffusionTracIn
 from retrac_plugin.checkpoints.checkpoint import Checkpoint
 from retrac_plugin.data.examples import Examples, ExampleSource, as_fields
 from retrac_plugin.draws import Draws
-from retrac_plugin.frameworks.drawn import DrawnExamples
+from retrac_plugin.frameworks.drawn import DrawnExamples, check_alike
+from retrac_plugin.frameworks.nesting import Keys
 from retrac_plugin.randomness import SAMPLE_KEY
 
 Items = Dataset[tuple[Tensor, ...]]
@@ -69,8 +70,8 @@ def sides_of(
     queries: Examples,
     train_draws: Draws,
     last_only: bool,
-) -> tuple[Side, Side, tuple[str, ...]]:
-    """Return both sides, and the names of the examples' fields besides ``sample``.
+) -> tuple[Side, Side, tuple[Keys, ...]]:
+    """Return both sides, and where each of an item's conditions belongs, see ``nesting``.
 
     Args:
         core: Has the model, the checkpoints, the queries' draws and the batch size.
@@ -91,7 +92,9 @@ def sides_of(
         return Side(drawn, ids, core.setting.batch_size)
 
     given = side(train, train_draws, "train", "train")
-    return given, side(queries, core.query_draws, "query", "queries"), conditions
+    asked = side(queries, core.query_draws, "query", "queries")
+    check_alike(given.drawn, asked.drawn)
+    return given, asked, given.drawn.paths
 
 
 def shows_progress(core: DiffusionTracIn) -> bool:

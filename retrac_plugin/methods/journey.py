@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.func import functional_call
+from torch.utils._pytree import tree_map
 
 from retrac_plugin.attribution.passes import CheckpointPass
 from retrac_plugin.checkpoints.checkpoint import load_into
@@ -107,7 +108,7 @@ def along_the_way(
         places.append(order.flatten())
         keys.update(zip(block.ids, block.keys, strict=True))
         for q, pictures in enumerate(foreseen.cpu()):
-            conditions = {name: value[q] for name, value in block.conditions.items()}
+            conditions = tree_map(lambda tensor, q=q: tensor[q], block.conditions)
             examples += [{"sample": picture, **conditions} for picture in pictures]
             ids += [block.ids[q]] * len(pictures)
     draws = AlongTheWay(setting.draws, ids, keys, torch.cat(wanted), torch.cat(places))
@@ -164,9 +165,8 @@ def way(
 
     own = x.flatten(1)
     low, high = (shaped(bound) for bound in (own.min(1).values, own.max(1).values))
-    conditions = {
-        name: value.to(device) for name, value in block.conditions.items() if name != LOSS_WEIGHT
-    }
+    given = {name: value for name, value in block.conditions.items() if name != LOSS_WEIGHT}
+    conditions = tree_map(lambda tensor: tensor.to(device), given)
 
     def call(*args: Any, **kwargs: Any) -> Any:
         return functional_call(model.network, tensors, args, kwargs)

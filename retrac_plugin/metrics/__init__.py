@@ -91,6 +91,13 @@ ENTRIES: tuple[MetricEntry, ...] = (
         higher_is_better=False,
         source=_XIE,
     ),
+    MetricEntry(
+        "minority-auprc",
+        "area under the precision-recall curve of a planted minority, for queries of it",
+        _lazily("minority_auprc", "minority_auprc"),
+        source="Hammoudeh and Lowd, CCS 2022; quanda's mixed data sets",
+        needs=("sklearn",),
+    ),
     _norm_bias("norm-bias", "its influence", "norm_bias"),
     _norm_bias("norm-bias-size", "the size of its influence, sign aside", "norm_bias_of_size"),
     _tracing("tracing-hit@1", "share that finds itself at rank 1", _lazily("tracing", "hit", k=1)),

@@ -72,6 +72,11 @@ def bare(sigmas: Tensor) -> Frame:
 class NoiseLevels:
     """A schedule by a table of noise levels: ``s_t = sigmas[t]``, ``a_t = signal(sigmas[t])``.
 
+    A timestep is a position in the table. The third argument of ``predict`` is never one: it is
+    ``times`` at it, what the network is told. With a ``network_frame`` the prediction is ``c_skip
+    x_t + c_out F(c_in x_t, times)``, put around what ``predict`` returns; without one, what
+    ``predict`` returns is the prediction.
+
     Attributes:
         sigmas: Noise level of each timestep, ``[timestep]``.
         times: What the network is told of each timestep, ``[timestep]``.

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from torch import nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, default_collate
 
 from retrac_plugin.checkpoints.checkpoint import Checkpoint
+from retrac_plugin.data.examples import Examples, ExampleSource, as_fields
 from retrac_plugin.errors import InputError
 from retrac_plugin.model.diffusion import DiffusionModel
 from retrac_plugin.model.losses import Loss
+from retrac_plugin.model.weightings import TimestepWeight, Weighting
 from retrac_plugin.model.wrapping import wrap
 
 
@@ -21,7 +23,10 @@ class MissingInputsError(InputError, AssertionError):
 
 
 def diffusion_model(
-    model: DiffusionModel | nn.Module, scheduler: Any, loss: Loss
+    model: DiffusionModel | nn.Module,
+    scheduler: Any,
+    loss: Loss,
+    weight: TimestepWeight | Weighting | None = None,
 ) -> DiffusionModel | None:
     """Return the diffusion model that was given, in one or in two parts, or None.
 
@@ -30,15 +35,17 @@ def diffusion_model(
         PluginError: If no adapter knows the network and its scheduler.
     """
     if isinstance(model, DiffusionModel):
-        if scheduler is not None or loss != "mse":
+        if scheduler is not None or loss != "mse" or weight is not None:
             raise InputError(
-                "the model is wrapped already: pass scheduler and loss to retrac_plugin.wrap"
+                "the model is wrapped already: pass scheduler, loss and weight to "
+                "retrac_plugin.wrap"
             )
         return model
     if scheduler is not None:
-        return wrap(model, scheduler, loss)
-    if loss != "mse":
-        raise needs_diffusion("loss")
+        return wrap(model, scheduler, loss, weight)
+    for name, given_one in (("loss", loss != "mse"), ("weight", weight is not None)):
+        if given_one:
+            raise needs_diffusion(name)
     return None
 
 
@@ -67,6 +74,18 @@ def needs_diffusion(what: str) -> InputError:
         f"{what} needs a diffusion model: pass scheduler=, the noise scheduler that the network "
         "was trained with, or what retrac_plugin.wrap(network, scheduler) returns as the model"
     )
+
+
+def check_examples(train: Examples) -> None:
+    """Refuse a training set that is empty, shuffled, or not of examples, before it is needed.
+
+    Raises:
+        InputError: If it is.
+    """
+    source = ExampleSource(train, "train")
+    dataset = train.dataset if isinstance(train, DataLoader) else train
+    if not isinstance(train, DataLoader) or train.collate_fn is default_collate:
+        as_fields(dataset[source.ids[0]], "train")
 
 
 def check_no_loss_function(**functions: Any) -> None:

@@ -23,13 +23,14 @@ from retrac_plugin.checkpoints.checkpoint import Checkpoint
 from retrac_plugin.data.examples import Examples, ExampleSource
 from retrac_plugin.draws import Draws
 from retrac_plugin.frameworks.bars import Bars, NestedBars, one_bar
-from retrac_plugin.frameworks.batches import as_examples
+from retrac_plugin.frameworks.batches import as_examples, names_in
 from retrac_plugin.frameworks.captum import arguments
 from retrac_plugin.frameworks.captum.rescaled import RescaledTracInCP
 from retrac_plugin.frameworks.loading import Load, as_checkpoints
 from retrac_plugin.gradients.engine import EngineFactory
 from retrac_plugin.model.diffusion import DiffusionModel
 from retrac_plugin.model.losses import Loss
+from retrac_plugin.model.weightings import TimestepWeight, Weighting
 
 
 class DiffusionTracInCP(RescaledTracInCP):
@@ -52,6 +53,7 @@ class DiffusionTracInCP(RescaledTracInCP):
         sample_wise_grads_per_batch: As in ``TracInCP``; changes nothing with a diffusion model.
         scheduler: The noise scheduler that ``model`` was trained with.
         loss: The loss that ``model`` was trained with.
+        weight: Weight of the loss at each timestep, see ``retrac_plugin.wrap``.
         train_draws: See ``retrac_plugin.DiffusionTracIn``, as for the following.
         query_draws: Timesteps and noise of each query.
         device: Where to compute; default: where the network is.
@@ -80,6 +82,7 @@ class DiffusionTracInCP(RescaledTracInCP):
         *,
         scheduler: Any = None,
         loss: Loss = "mse",
+        weight: TimestepWeight | Weighting | None = None,
         train_draws: Draws | None = None,
         query_draws: Draws | None = None,
         device: str | torch.device | None = None,
@@ -88,7 +91,7 @@ class DiffusionTracInCP(RescaledTracInCP):
         ours = arguments.given(
             train_draws=train_draws, query_draws=query_draws, device=device, engine=engine
         )
-        diffusion = arguments.diffusion_model(model, scheduler, loss)
+        diffusion = arguments.diffusion_model(model, scheduler, loss, weight)
         if diffusion is None:
             arguments.check_plain(checkpoints, ours)
         else:
@@ -96,7 +99,7 @@ class DiffusionTracInCP(RescaledTracInCP):
             diffusion = arguments.attributing(diffusion, layers)
             model, layers = diffusion.network, None
             train_dataset = as_examples(train_dataset, "train")
-            ExampleSource(train_dataset, "train")  # refuses an empty or shuffled one now
+            arguments.check_examples(train_dataset)
             checkpoints = arguments.in_given_order(checkpoints)
         super().__init__(
             model,
@@ -126,7 +129,9 @@ class DiffusionTracInCP(RescaledTracInCP):
         """Return the influence of training samples on queries: all of it, or the ``k`` extremes.
 
         Args:
-            inputs: The queries: a batch, a ``DataLoader``, a dataset, a list or a tensor.
+            inputs: The queries: a batch, a ``DataLoader``, a dataset, a list or a tensor. Where the
+                training set is ``retrac_plugin.named(dataset, names)``, batches are tuples in the
+                order of those names, ``(samples, labels)``, or loaders of such.
             k: How many training samples per query, at most as many as there are; None for all.
             proponents: Whether the ``k`` highest are wanted, highest first, or the lowest.
             show_progress: Show a progress bar.
@@ -229,7 +234,7 @@ class DiffusionTracInCP(RescaledTracInCP):
         def sample_dims() -> int:
             return next(ExampleSource(self._train, "train").blocks(1)).samples.dim() - 1
 
-        return as_examples(inputs, "inputs", sample_dims)
+        return as_examples(inputs, "inputs", sample_dims, names_in(self._train))
 
     def _text(self, task: str) -> str:
         return f"Using {self.get_name()} to {task}"

@@ -11,6 +11,7 @@ from torch.utils.data import Dataset
 
 from retrac_plugin.checkpoints.checkpoint import Checkpoint, load_into
 from retrac_plugin.frameworks.drawn_rows import as_rows
+from retrac_plugin.frameworks.nesting import Keys, nested
 from retrac_plugin.frameworks.side_loaders import Items
 from retrac_plugin.model.diffusion import DiffusionModel
 
@@ -26,7 +27,7 @@ class LossOfDraws(nn.Module):
         model: The diffusion model.
         checkpoints: What ``load`` loads, by position.
         device: Where to compute.
-        conditions: Names of the examples' fields besides ``sample``.
+        conditions: Where each of an item's conditions belongs, see ``nesting``.
     """
 
     def __init__(
@@ -34,7 +35,7 @@ class LossOfDraws(nn.Module):
         model: DiffusionModel,
         checkpoints: Sequence[Checkpoint],
         device: torch.device,
-        conditions: Sequence[str],
+        conditions: Sequence[Keys],
     ) -> None:
         super().__init__()
         self.model, self.checkpoints = model, checkpoints
@@ -57,7 +58,7 @@ class LossOfDraws(nn.Module):
         """Return the mean loss of each sample's draws, ``[sample]``."""
         moved = [part.to(self.device) for part in data]
         rows = as_rows(moved, self.position, self.values[0].dtype)
-        conditions = dict(zip(self.conditions, rows.conditions, strict=True))
+        conditions = nested(self.conditions, rows.conditions)
         batch = self.model.diffuse(rows.samples, rows.timesteps, rows.noise, conditions)
         parameters = dict(zip(self.names, self.values, strict=True))
         # The fused attention kernels have no second derivative.

@@ -14,6 +14,7 @@ from retrac_plugin.checkpoints.checkpoint import Checkpoint
 from retrac_plugin.data.examples import Examples
 from retrac_plugin.draws import Draws
 from retrac_plugin.frameworks.captum.denoiser import Labelled, LossOfDraws
+from retrac_plugin.frameworks.nesting import Keys
 from retrac_plugin.frameworks.side_loaders import Side, shows_progress, sides_of
 from retrac_plugin.model.diffusion import DiffusionModel, check_deterministic
 
@@ -28,7 +29,7 @@ class Job:
         checkpoints: Those that the method uses.
         train: The training samples.
         queries: The queries.
-        conditions: Names of the examples' fields besides ``sample``.
+        conditions: Where each of an item's conditions belongs, see ``nesting``.
     """
 
     core: DiffusionTracIn
@@ -36,7 +37,7 @@ class Job:
     checkpoints: Sequence[Checkpoint]
     train: Side
     queries: Side
-    conditions: tuple[str, ...]
+    conditions: tuple[Keys, ...]
 
     @property
     def show_progress(self) -> bool:

@@ -24,6 +24,7 @@ from retrac_plugin.checkpoints.checkpoint import load_into
 from retrac_plugin.errors import InputError
 from retrac_plugin.frameworks.captum.job import Job
 from retrac_plugin.frameworks.drawn_rows import as_rows
+from retrac_plugin.frameworks.nesting import nested
 from retrac_plugin.frameworks.side_loaders import Side
 
 Layer = nn.Conv2d | nn.Linear
@@ -119,7 +120,7 @@ class AtLastLayer:
         items = default_collate([side.drawn[i] for i in ids])
         dtype = self.values[model.attributed_names()[0]].dtype
         rows = as_rows([part.to(device) for part in items], self.position, dtype)
-        conditions = dict(zip(self.job.conditions, rows.conditions, strict=True))
+        conditions = nested(self.job.conditions, rows.conditions)
         batch = model.diffuse(rows.samples, rows.timesteps, rows.noise, conditions)
 
         def call(*args: Any, **kwargs: Any) -> Any:

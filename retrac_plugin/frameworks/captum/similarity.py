@@ -16,8 +16,9 @@ from retrac_plugin.checkpoints.checkpoint import load_into
 from retrac_plugin.errors import InputError
 from retrac_plugin.frameworks.captum.job import Job
 from retrac_plugin.frameworks.drawn_rows import as_rows
+from retrac_plugin.frameworks.nesting import nested
 from retrac_plugin.frameworks.side_loaders import Side
-from retrac_plugin.model.diffusion import DiffusionModel
+from retrac_plugin.model.diffusion import LOSS_WEIGHT, DiffusionModel
 
 
 def similarity(job: Job, *, layers: list[str] | None) -> Tensor:
@@ -72,7 +73,8 @@ class _Predictor(nn.Module):
     def forward(self, noisy: Tensor, timesteps: Tensor, *conditions: Tensor) -> Tensor:
         """Return the prediction."""
         parts = [part.to(self.device) for part in (noisy, timesteps, *conditions)]
-        named = dict(zip(self.conditions, parts[2:], strict=True))
+        named = nested(self.conditions, parts[2:])
+        named.pop(LOSS_WEIGHT, None)  # which is no condition
         prediction: Tensor = self.model.predict(self.network, parts[0], parts[1], named)
         return prediction
 
@@ -90,7 +92,7 @@ class _NoisyItems(Dataset[tuple[tuple[Tensor, ...], int]]):
     def __getitem__(self, index: int) -> tuple[tuple[Tensor, ...], int]:
         item = self.items[index * self.side.draws_each + self.draw]
         rows = as_rows([part[None] for part in item], 0, self.model.dtype)
-        conditions = dict(zip(self.model.conditions, rows.conditions, strict=True))
+        conditions = nested(self.model.conditions, rows.conditions)
         batch = self.model.model.diffuse(rows.samples, rows.timesteps, rows.noise, conditions)
         return (batch.noisy[0], batch.timesteps[0], *(part[0] for part in rows.conditions)), 0
 

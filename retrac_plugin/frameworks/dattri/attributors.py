@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
 from dattri.algorithm.base import BaseAttributor
+from dattri.task import AttributionTask
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -16,16 +16,22 @@ from retrac_plugin.attribution.attributors import (
     DiffusionReTrac,
     DiffusionTracIn,
 )
-from retrac_plugin.checkpoints.checkpoint import Checkpoint
 from retrac_plugin.data.examples import Examples
 from retrac_plugin.draws import Draws
 from retrac_plugin.errors import InputError
 from retrac_plugin.frameworks.dattri import features
+from retrac_plugin.frameworks.dattri.arguments import (
+    attributing,
+    check_normalized,
+    diffusion_task,
+    takes_norms_away,
+    weighted,
+)
+from retrac_plugin.frameworks.dattri.plain import plain_attributor
 from retrac_plugin.frameworks.dattri.projection import projection
 from retrac_plugin.frameworks.dattri.task import DiffusionAttributionTask
 from retrac_plugin.frameworks.drawn import DrawnExamples
 from retrac_plugin.gradients.engine import EngineFactory
-from retrac_plugin.model.diffusion import DiffusionModel
 
 
 class DiffusionBaseAttributor(BaseAttributor):  # type: ignore[misc]  # dattri is untyped
@@ -35,8 +41,12 @@ class DiffusionBaseAttributor(BaseAttributor):  # type: ignore[misc]  # dattri i
     draws are those of the data. Plain lists and datasets serve too. No loader may shuffle.
 
     Args:
-        task: A ``DiffusionAttributionTask``.
+        task: A ``DiffusionAttributionTask``. With any other task of dattri's this is dattri's own
+            TracIn, gradient norms kept or taken away, projected only if that is asked for; what
+            follows ``device`` is then not used.
         weight_list: One weight for each checkpoint. Default: the checkpoints' step sizes.
+        normalized_grad: In the place of dattri's own: false for Diffusion-TracIn, true for
+            Diffusion-ReTrac, or None.
         projector_kwargs: Settings of dattri's random projection, such as ``{"proj_dim": 4096}``.
             Default: none, and exact scores.
         layer_name: Names of the attributed parameters, or patterns of them. Default: all trainable.
@@ -59,9 +69,10 @@ class DiffusionBaseAttributor(BaseAttributor):  # type: ignore[misc]  # dattri i
         self,
         task: DiffusionAttributionTask,
         weight_list: Sequence[float] | Tensor | None = None,
+        normalized_grad: bool | None = None,
         projector_kwargs: Mapping[str, Any] | None = None,
         layer_name: str | Sequence[str] | None = None,
-        device: str | torch.device = "cpu",
+        device: str | torch.device | None = "cpu",
         *,
         proj_params: Any = None,
         train_draws: Draws | None = None,
@@ -71,10 +82,23 @@ class DiffusionBaseAttributor(BaseAttributor):  # type: ignore[misc]  # dattri i
         engine: EngineFactory | None = None,
         cache_bytes: int = 2**32,
     ) -> None:
-        self.task = _checked(task)
+        check_normalized(normalized_grad, self.core)
+        self._plain = None
+        if isinstance(task, AttributionTask) and not isinstance(task, DiffusionAttributionTask):
+            self._plain = plain_attributor(
+                task,
+                weight_list,
+                takes_norms_away(self.core),
+                projector_kwargs if projector_kwargs is not None else proj_params,
+                layer_name,
+                device,
+            )
+            self.task, self.device = task, device
+            return
+        self.task = diffusion_task(task)
         self.layer_name, self.device = layer_name, device
-        self._model = _attributing(task.diffusion, layer_name)
-        self._checkpoints = _weighted(task.get_checkpoints(), weight_list)
+        self._model = attributing(task.diffusion, layer_name)
+        self._checkpoints = weighted(task.get_checkpoints(), weight_list)
         self._options: dict[str, Any] = {"batch_size": batch_size, "progress": progress}
         if engine is not None:
             self._options["engine"] = engine
@@ -84,15 +108,18 @@ class DiffusionBaseAttributor(BaseAttributor):  # type: ignore[misc]  # dattri i
         self._cache_bytes = cache_bytes
         self._kept: features.TrainFeatures | None = None
 
-    def cache(self, full_train_dataloader: Examples) -> None:
+    def cache(self, full_train_dataloader: Examples = None) -> None:
         """Compute and keep all training gradients; later calls compute none of them.
 
         Args:
-            full_train_dataloader: The training set, of which later calls may take any part.
+            full_train_dataloader: The training set, of which later calls may take any part. Without
+                one nothing is kept, as by dattri's TracIn.
 
         Raises:
             RetracError: If they need more than ``cache_bytes``, or a sample cannot be used.
         """
+        if full_train_dataloader is None or self._plain is not None:
+            return
         train, draws = self._read(full_train_dataloader, "train")
         core = self._core(train_draws=draws)
         self._kept = features.keep(core, train, self._project, self._cache_bytes)
@@ -107,6 +134,9 @@ class DiffusionBaseAttributor(BaseAttributor):  # type: ignore[misc]  # dattri i
         Raises:
             RetracError: If the data, a checkpoint or a gradient cannot be used.
         """
+        if self._plain is not None:
+            with torch.no_grad():
+                return self._plain.attribute(train_dataloader, test_dataloader)  # type: ignore[no-any-return]
         train, train_draws = self._read(train_dataloader, "train")
         queries, query_draws = self._read(test_dataloader, "query")
         core = self._core(train_draws=train_draws, query_draws=query_draws)
@@ -130,6 +160,11 @@ class DiffusionBaseAttributor(BaseAttributor):  # type: ignore[misc]  # dattri i
         Raises:
             RetracError: If the data, a checkpoint or a gradient cannot be used.
         """
+        if self._plain is not None:
+            raise InputError(
+                "self_attribute needs a DiffusionAttributionTask: dattri's own is wrong for "
+                "loaders of several batches"
+            )
         train, draws = self._read(train_dataloader, "train")
         core = self._core(train_draws=draws)
         if self._kept is not None and query_draws is None:
@@ -183,41 +218,3 @@ class DiffusionReTracAttributor(DiffusionBaseAttributor):
     """
 
     core = DiffusionReTrac
-
-
-def _checked(task: Any) -> DiffusionAttributionTask:
-    if not isinstance(task, DiffusionAttributionTask):
-        raise InputError(
-            f"task: expected a DiffusionAttributionTask, which knows timesteps, got a "
-            f"{type(task).__name__}. Write DiffusionAttributionTask(model, checkpoints) with "
-            "model = retrac_plugin.wrap(network, scheduler)"
-        )
-    if (task.target, task.train_target) != ("loss", "loss"):
-        raise InputError(
-            f"task: expected the loss as the output function of both sides, got target="
-            f"{task.target!r} and train_target={task.train_target!r}: these methods are defined "
-            "by the loss"
-        )
-    return task
-
-
-def _attributing(model: DiffusionModel, names: str | Sequence[str] | None) -> DiffusionModel:
-    if names is None:
-        return model
-    patterns = [names] if isinstance(names, str) else list(names)
-    for pattern in patterns:
-        model.attributing(pattern).attributed_names()  # raises where it names nothing
-    return model.attributing(*patterns)
-
-
-def _weighted(
-    checkpoints: Sequence[Checkpoint], weights: Sequence[float] | Tensor | None
-) -> list[Checkpoint]:
-    if weights is None:
-        return list(checkpoints)
-    if len(weights) != len(checkpoints):
-        raise InputError(
-            "the length of checkpoints and weights lists don't match. Expected "
-            f"{len(checkpoints)} weights, got {len(weights)}"
-        )
-    return [replace(c, step_size=float(w)) for c, w in zip(checkpoints, weights, strict=True)]

@@ -95,12 +95,11 @@ def make_job(
         drawn = drawn.at_last_checkpoint() if last_only else drawn
         return Side(drawn, ids, core.setting.batch_size)
 
-    task = task_of(-1) if last_only else everything
-    task.get_model().to(core.device)  # the task's own copy
-    return Job(
-        task,
+    sides = (
         side(train, sources[0].ids, core.train_draws, "train"),
         side(queries, sources[1].ids, core.query_draws, "query"),
-        core,
-        train,
     )
+    task = task_of(-1) if last_only else everything
+    task.expect(sides[0].drawn)
+    task.get_model().to(core.device)  # the task's own copy
+    return Job(task, *sides, core, train)

@@ -117,7 +117,7 @@ def _loader(side: Side) -> DataLoader[Any]:
 
     def collate(items: list[tuple[Tensor, ...]]) -> dict[str, Tensor]:
         parts = default_collate(items)
-        names = [*FIELDS, *side.drawn.conditions]
+        names = [*FIELDS, *(".".join(("condition", *path)) for path in side.drawn.paths)]
         return dict(zip(names, parts, strict=True))
 
     return DataLoader(side.by_draw(), batch_size=side.batch_size, collate_fn=collate)

@@ -29,7 +29,7 @@ def tracin(job: Job, *, normalized_grad: bool, weighted: bool) -> Tensor:
     attributor = algorithm.TracInAttributor(
         job.task, torch.tensor(weights), normalized_grad, device=job.device
     )
-    _set_projection(attributor, IDENTITY)
+    set_projection(attributor, IDENTITY)
     return _attribute(attributor, job)
 
 
@@ -47,7 +47,7 @@ def trak(job: Job, *, proj_dim: int, proj_type: str, relative_damping: float) ->
         device=job.device,
         regularization=relative_damping * trace / dimension,
     )
-    _set_projection(attributor, {"proj_dim": proj_dim, "proj_type": proj_type})
+    set_projection(attributor, {"proj_dim": proj_dim, "proj_type": proj_type})
     attributor.cache(job.train.loader())
     return attributor.attribute(test_dataloader=job.queries.loader())  # type: ignore[no-any-return]
 
@@ -129,7 +129,7 @@ def _attribute(attributor: Any, job: Job) -> Tensor:
     )
 
 
-def _set_projection(attributor: Any, settings: Mapping[str, Any]) -> None:
+def set_projection(attributor: Any, settings: Mapping[str, Any]) -> None:
     """Set an attributor's projection after it was made, in either layout.
 
     Given to the constructor, dattri 0.3.0 would write them into a dictionary that every attributor

@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from retrac_plugin.checkpoints.checkpoint import Checkpoint, check_checkpoints, load_into
-from retrac_plugin.data.examples import as_fields
 from retrac_plugin.draws import Draws
 from retrac_plugin.errors import InputError
-from retrac_plugin.frameworks.drawn import SIDES, DrawnExamples
+from retrac_plugin.frameworks.drawn import DrawnExamples, check_alike
 from retrac_plugin.frameworks.drawn_rows import as_rows
+from retrac_plugin.frameworks.nesting import Keys, nested
 from retrac_plugin.frameworks.side_loaders import steps_of
 from retrac_plugin.model.diffusion import DiffusionModel, check_deterministic
 from retrac_plugin.model.losses import ElementLoss, Loss
@@ -66,7 +66,9 @@ class DiffusionAttributionTask(AttributionTask):  # type: ignore[misc]  # dattri
         self.diffusion = _diffusion(model, scheduler, loss)
         self.conditions = tuple(conditions)
         self.target, self.train_target = target, train_target
-        self._integers: set[str] = set()  # conditions that dattri's LiSSA must not make floats of
+        self._paths: tuple[Keys, ...] = tuple((name,) for name in self.conditions)
+        self._integers: set[Keys] = set()  # conditions that dattri's LiSSA must not make floats of
+        self._drawn: DrawnExamples | None = None
         check_deterministic(self.diffusion.network)
         super().__init__(
             loss_func=self._function(train_target),
@@ -87,14 +89,24 @@ class DiffusionAttributionTask(AttributionTask):  # type: ignore[misc]  # dattri
             side: ``"train"`` or ``"query"``.
 
         Raises:
-            InputError: If ``side`` is another one.
+            InputError: If ``side`` is another one, or the conditions hold something else than those
+                that were drawn before.
         """
-        for name in self.conditions if len(examples) else ():
-            value = as_fields(examples[0], SIDES.get(side, side)).get(name, 0.0)
-            if not torch.as_tensor(value).is_floating_point():
-                self._integers.add(name)
         steps = steps_of(self.get_checkpoints())
-        return DrawnExamples(examples, draws, side, self.diffusion, steps, self.conditions)
+        drawn = DrawnExamples(examples, draws, side, self.diffusion, steps, self.conditions)
+        if drawn.fits:
+            self.expect(drawn)
+        return drawn
+
+    def expect(self, drawn: DrawnExamples) -> None:
+        """Take it that the output functions are given what ``drawn`` yields.
+
+        Raises:
+            InputError: If the conditions hold something else than those that were expected before.
+        """
+        check_alike(self._drawn or drawn, drawn)
+        self._drawn, self._paths = drawn, drawn.paths
+        self._integers |= drawn.integers()
 
     def _load(self, network: nn.Module, checkpoint: Checkpoint) -> nn.Module:
         """Load a checkpoint as the core does: checked, and never unpickled."""
@@ -114,10 +126,9 @@ class DiffusionAttributionTask(AttributionTask):  # type: ignore[misc]  # dattri
             own = replace(model, network=self.get_model())
             dtype = next(iter(params.values())).dtype
             rows = as_rows(data, self.current_checkpoint_idx or 0, dtype)
-            conditions = {
-                name: value.long() if name in self._integers else value
-                for name, value in zip(self.conditions, rows.conditions, strict=True)
-            }
+            pairs = zip(self._paths, rows.conditions, strict=True)
+            kinds = (part.long() if path in self._integers else part for path, part in pairs)
+            conditions = nested(self._paths, kinds)
             batch = own.diffuse(rows.samples, rows.timesteps, rows.noise, conditions)
             # The fused attention kernels have no batching rule and no second derivative.
             with sdpa_kernel(SDPBackend.MATH):

@@ -10,6 +10,7 @@ import torch
 from retrac_plugin.attribution.attributors import DiffusionTracIn
 from retrac_plugin.checkpoints.checkpoint import load_into
 from retrac_plugin.data.examples import Examples
+from retrac_plugin.frameworks.nesting import Keys
 from retrac_plugin.frameworks.side_loaders import Side, shows_progress, sides_of
 from retrac_plugin.model.diffusion import DiffusionModel, check_deterministic
 
@@ -23,7 +24,7 @@ class Job:
         attributed: Names of the network's attributed parameters.
         train: The training samples.
         queries: The queries.
-        conditions: Names of the examples' fields besides ``sample``.
+        conditions: Where each of an item's conditions belongs, see ``nesting``.
         device: Where to compute.
         show_progress: Whether kronfluence is to show its bars.
     """
@@ -32,7 +33,7 @@ class Job:
     attributed: frozenset[str]
     train: Side
     queries: Side
-    conditions: tuple[str, ...]
+    conditions: tuple[Keys, ...]
     device: torch.device
     show_progress: bool
 

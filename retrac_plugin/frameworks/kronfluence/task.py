@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from retrac_plugin.errors import GradientError
 from retrac_plugin.frameworks.drawn_rows import as_rows
 from retrac_plugin.frameworks.kronfluence.fisher import sampled
+from retrac_plugin.frameworks.nesting import Keys, nested
 from retrac_plugin.model.diffusion import DiffusionModel
 
 
@@ -22,14 +23,14 @@ class DrawsTask(Task):  # type: ignore[misc]  # kronfluence's types are not read
 
     Args:
         model: The diffusion model.
-        conditions: Names of the examples' fields besides ``sample``.
+        conditions: Where each of an item's conditions belongs, see ``nesting``.
         layers: Names of the layers whose parameters take part.
     """
 
     enable_post_process_per_sample_gradient = True
 
     def __init__(
-        self, model: DiffusionModel, conditions: Sequence[str], layers: Sequence[str]
+        self, model: DiffusionModel, conditions: Sequence[Keys], layers: Sequence[str]
     ) -> None:
         self.model, self.conditions, self.layers = model, conditions, list(layers)
         self.draws = 1
@@ -51,7 +52,7 @@ class DrawsTask(Task):  # type: ignore[misc]  # kronfluence's types are not read
         dtype = next(model.parameters()).dtype
         rows = as_rows(data, 0, dtype)
         self.draws = len(rows.timesteps) // len(data[0])
-        conditions = dict(zip(self.conditions, rows.conditions, strict=True))
+        conditions = nested(self.conditions, rows.conditions)
         own = replace(self.model, network=model)
         noisy = own.diffuse(rows.samples, rows.timesteps, rows.noise, conditions)
         if sample:
