@@ -7,18 +7,24 @@ import retrac_plugin as retrac
 from retrac_plugin import plugins
 from retrac_plugin.extras import missing
 from tests.frameworks.method_table import FRAMEWORK_OF, quick_settings
-from tests.pretend.device import install, take_for_cuda
+from tests.pretend.device import install
 from tests.small import small_case
 
 DEVICE = install()
-take_for_cuda("dattri.func.projection")
-OWN_RANDOM_NUMBERS = {"captum-arnoldi-if", "dattri-trak", "dattri-dtrak", "dattri-factgrass"}
-"""These draw on the device, so their scores are others there."""
+OWN_RANDOM_NUMBERS = {"captum-arnoldi-if"}
+"""It draws on the device, so its scores are others there."""
+PROJECTED = {
+    *("dattri-tracin", "dattri-grad-dot", "dattri-grad-cos", "dattri-trak", "dattri-dtrak"),
+    *("dattri-logra", "dattri-factgrass"),
+}
+"""dattri projects on the CPU or CUDA alone, and with generators, which the device has none of."""
 WITHOUT_A_NETWORK = {"pixel-similarity", "feature-similarity", "random"}
 """These compute where the data lie."""
 
 
 def made(name, case, device):
+    if name in PROJECTED:
+        pytest.skip(f"{name} goes through dattri's projectors, which want the CPU or CUDA")
     entry = plugins.attributors()[name][0]
     if missing(entry.needs):
         pytest.skip(f"{name} needs {', '.join(missing(entry.needs))}")

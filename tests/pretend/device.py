@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from functools import partial
-from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -70,10 +68,3 @@ def install() -> torch.device:
         # So that ``network.to(device)`` keeps its parameters' identity, as it does for CUDA.
         torch.__future__.set_swap_module_params_on_conversion(True)
     return torch.device(NAME, 0)
-
-
-def take_for_cuda(name: str) -> None:
-    """Let a module, before others import from it, treat the device as it treats CUDA."""
-    module = import_module(name)
-    source = Path(module.__file__).read_text().replace('"cuda"', f'"{NAME}"')
-    exec(compile(source, module.__file__, "exec"), vars(module))
