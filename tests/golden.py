@@ -16,6 +16,9 @@ import retrac_plugin as retrac
 
 _SHARED = Path(__file__).resolve().parents[2] / "shared"
 FOLDER = Path(os.environ.get("RETRAC_SHARED", _SHARED)) / "golden"
+BOUND = 1e-9 if os.environ.get("ATEN_CPU_CAPABILITY") != "default" else 1e-7
+"""Wider without vector instructions, by which diffusers' timestep embeddings in float32 differ."""
+
 NAMES = ("unet_plain", "unet_conditional")
 
 
@@ -60,11 +63,11 @@ def load(name: str) -> GoldenCase:
 
 
 def assert_equal(actual: Tensor, expected: Tensor) -> None:
-    """Assert equality to 1e-9 of the largest expected value, in float64."""
+    """Assert equality to ``BOUND`` of the largest expected value, in float64."""
     assert actual.dtype == torch.float64
     assert actual.shape == expected.shape
     error = (actual - expected).abs().max() / expected.abs().max()
-    assert error < 1e-9, f"relative error {error:.1e}"
+    assert error < BOUND, f"relative error {error:.1e}"
 
 
 def _build(config: dict[str, Any]) -> Any:

@@ -23,8 +23,13 @@ class Tracked:
     def __init__(
         self, value: Tensor, roots: Mapping[str, Tracked], graph: Tensor | None = None
     ) -> None:
-        self.value, self.roots, self._graph = value, roots, graph
+        self.value, self._roots, self._graph = value, roots, graph
         self.name: str | None = None
+
+    @property
+    def roots(self) -> Mapping[str, Tracked]:
+        """See above; made anew, since a circle would hold the weights until it is searched for."""
+        return self._roots if self.name is None else {self.name: self}
 
     @cached_property
     def graph(self) -> Tensor:
@@ -46,9 +51,8 @@ class Watched:
     def __init__(self, parameters: Mapping[str, Tensor]) -> None:
         self._by_id: dict[int, Tracked] = {}
         for name, value in parameters.items():
-            tracked = Tracked(value, {})
-            tracked.name, tracked.roots = name, {name: tracked}
-            self._by_id[id(value)] = tracked
+            self._by_id[id(value)] = tracked = Tracked(value, {})
+            tracked.name = name
 
     def find(self, value: Any) -> Tracked | None:
         """Return what is known of a tensor, or None if it is not watched."""

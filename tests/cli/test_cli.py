@@ -79,7 +79,7 @@ def test_memory_changes_no_score(files, tmp_path):
     assert found.exit_code == 0, found.output
     for method in ("diffusion-tracin", "diffusion-retrac"):
         one, other = (Scores.load(tmp_path / d / f"{method}.safetensors") for d in "ab")
-        torch.testing.assert_close(one.values, other.values)
+        torch.testing.assert_close(one.values, other.values, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize(

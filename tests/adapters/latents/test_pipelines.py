@@ -26,6 +26,8 @@ def pipeline(tmp_path_factory):
     return made
 
 
+ROUNDED = {"rtol": 1e-4, "atol": 1e-4}
+"""What single precision loses in two steps of a U-Net; another seed changes the first digit."""
 STEPS = {"num_inference_steps": 2, "height": 16, "width": 16}
 
 
@@ -35,7 +37,7 @@ def test_a_query_is_the_latent_that_the_pipeline_decodes(pipeline):
     picture = pipeline("a cat", generator=generator, output_type="pt", **STEPS).images[0]
     with torch.no_grad():
         decoded = pipeline.vae.decode(query["sample"][None] / pipeline.vae.config.scaling_factor)
-    torch.testing.assert_close((decoded.sample[0] / 2 + 0.5).clamp(0, 1), picture)
+    torch.testing.assert_close((decoded.sample[0] / 2 + 0.5).clamp(0, 1), picture, **ROUNDED)
 
 
 def test_its_condition_is_what_training_told_of_the_prompt(pipeline):
@@ -45,13 +47,13 @@ def test_its_condition_is_what_training_told_of_the_prompt(pipeline):
     )
     hidden = pipeline.text_encoder(tokens.input_ids)[0]
     for query, expected in zip(queries, hidden, strict=True):
-        torch.testing.assert_close(query["encoder_hidden_states"], expected)
+        torch.testing.assert_close(query["encoder_hidden_states"], expected, **ROUNDED)
 
 
 def test_a_picture_depends_on_its_own_seed_alone(pipeline):
     both = pipeline_query(pipeline, ["a cat", "a red dog"], seed=3, **STEPS)
     (alone,) = pipeline_query(pipeline, "a red dog", seed=4, **STEPS)
-    torch.testing.assert_close(both[1], alone)
+    torch.testing.assert_close(both[1], alone, **ROUNDED)
 
 
 def test_queries_of_a_pipeline_are_attributed(pipeline):

@@ -1,0 +1,93 @@
+"""What an attribution costs on the pretend device: when it waits, and what it holds."""
+
+import gc
+
+import pytest
+import torch
+from torch import nn
+
+import retrac_plugin as retrac
+from tests.pretend.device import install
+from tests.pretend.watch import Memory, watching
+from tests.small import small_case
+
+DEVICE = install()
+DRAWS = {
+    "train_draws": retrac.Uniform(1, seed=1),
+    "query_draws": retrac.Strided(3, noise_draws=2, seed=2),
+}
+
+
+def make(model, checkpoints):
+    settings = {"batch_size": 4, "device": DEVICE, "progress": False, **DRAWS}
+    return retrac.DiffusionReTrac(model, checkpoints, **settings)
+
+
+def waits(train=8, queries=2):
+    case = small_case(train=train, queries=queries)
+    attributor = make(case.model, case.checkpoints)
+    with watching() as seen:
+        attributor.attribute(case.train, case.queries)
+    return seen
+
+
+def test_a_training_batch_lets_the_device_run():
+    """Four batches more at each of two checkpoints: samples, timesteps, noise and level are sent.
+
+    Nothing is fetched or looked at before the last batch.
+    """
+    few, many = waits(train=8), waits(train=24)
+    more = many - few
+    assert {kind for kind, _ in more} <= {"sent"}, more
+    assert 0 < sum(more.values()) <= 2 * 4 * 4, more
+
+
+def test_a_query_costs_a_bounded_number_of_waits():
+    """A query's six draws are two batches at each of two checkpoints."""
+    more = waits(queries=6) - waits(queries=2)
+    assert sum(more.values()) <= 4 * 2 * 2 * 10, more
+
+
+class Wide(nn.Sequential):
+    """A denoiser of points with weights that take more memory than anything else."""
+
+    def __init__(self):
+        super().__init__(nn.Linear(4, 5000), nn.Tanh(), nn.Linear(5000, 3))
+
+    def forward(self, noisy, timesteps):
+        return super().forward(torch.cat([noisy, timesteps[:, None].to(noisy) / 100], dim=1))
+
+
+CALLS = {
+    "attribute": lambda ours, points: ours.attribute(points, points[:2]),
+    "self-influence": lambda ours, points: ours.self_influence(points),
+    "own queries": lambda ours, points: ours.self_influence(points, retrac.Strided(2)),
+}
+
+
+def held(call, checkpoints):
+    """Return the most bytes held during a call, and those held after it, over the weights'."""
+    network = Wide().eval()
+    model = retrac.wrap(network, retrac.VariancePreserving(torch.linspace(0.999, 0.01, 100)))
+    ours = make(
+        model, [retrac.Checkpoint(network.state_dict(), 0.1, k) for k in range(checkpoints)]
+    )
+    points = torch.randn(8, 3, generator=torch.Generator().manual_seed(0))
+    gc.collect()
+    gc.disable()  # what only a search for circles would free is held
+    try:
+        before = Memory.held
+        Memory.start_over()
+        call(ours, points)
+        weights = sum(p.numel() * p.element_size() for p in network.parameters())
+        return (Memory.peak - before) / weights, (Memory.held - before) / weights
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+def test_more_checkpoints_take_no_more_memory(call):
+    """Those of a step before may still be held while the next are loaded, but no others."""
+    (two, left), (six, still_left) = held(call, 2), held(call, 6)
+    assert six <= 1.01 * two
+    assert left == still_left == 0
