@@ -167,7 +167,7 @@ class DiffusionAttributor:
 
     def zeros(self, *shape: int) -> Tensor:
         """Return scores of 0, in the model's floating type but never in less than float32."""
-        own = next(self.model.network.parameters()).dtype
+        own = next(self.model.network.parameters()).dtype.to_real()
         return torch.zeros(
             *shape, dtype=torch.promote_types(own, torch.float32), device=self.device
         )

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from retrac_plugin.checkpoints.names import by_names_of
 from retrac_plugin.checkpoints.preconditioners import Preconditioner
 from retrac_plugin.checkpoints.weight_files import read_weights
 from retrac_plugin.errors import CheckpointError, InputError
@@ -97,8 +98,8 @@ def load_into(
     Raises:
         CheckpointError: If a tensor is missing, extra or misshapen.
     """
-    state = checkpoint.load()
     own = dict(network.named_parameters()) | dict(network.named_buffers())
+    state = by_names_of(network.state_dict(), checkpoint.load())
     saved = network.state_dict()
     optional = {name for name, p in network.named_parameters() if not p.requires_grad}
     if optional and not optional & state.keys():
@@ -115,10 +116,19 @@ def load_into(
                 [f"{n} {list(state[n].shape)} for {list(own[n].shape)}" for n in shapes],
             )
         )
-    return {
-        name: state.get(name, value).detach().to(device=device, dtype=value.dtype)
-        for name, value in own.items()
-    }
+    buffers = dict(network.named_buffers()).keys()
+    loaded = {}
+    for name, value in own.items():
+        source = state.get(name, value).detach()
+        if source.is_meta or device.type == "meta":
+            raise CheckpointError(
+                f"{name!r} of {type(network).__name__} is on the meta device, without values: load "
+                "the network's weights, and switch offloading off, before it is attributed"
+            )
+        if name in buffers or source.is_inference():  # a network may write into its buffers
+            source = source.clone()
+        loaded[name] = source.to(device=device, dtype=value.dtype)
+    return loaded
 
 
 def _misfit(missing: list[str], extra: list[str], shapes: list[str]) -> str:

@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from retrac_plugin.errors import InputError
+from retrac_plugin.model.calling import call_with, given
 from retrac_plugin.model.distributions import TimestepDistribution, uniform
 from retrac_plugin.model.losses import LOSSES, ElementLoss, Loss, squared_error
 from retrac_plugin.model.preconditioning import Conditions, Preconditioned, Predict, precondition
@@ -182,17 +182,19 @@ class DiffusionModel:
         Raises:
             InputError: If the prediction is not shaped as its target.
         """
+        tensors = {**fixed, **parameters}
 
         def call(*args: Any, **kwargs: Any) -> Any:
-            return functional_call(self.network, {**fixed, **parameters}, args, kwargs)
+            return call_with(self.network, tensors, args, kwargs)
 
-        prediction = self.predict(call, batch.noisy, batch.timesteps, batch.conditions)
+        shown = given((batch.noisy, batch.timesteps, batch.conditions), tensors, batch.noisy.dtype)
+        prediction = self.predict(call, *shown)
         if prediction.shape != batch.target.shape:
             raise InputError(
                 f"the network predicts {tuple(prediction.shape)}, expected "
                 f"{tuple(batch.target.shape)} for prediction type {self.schedule.prediction_type!r}"
             )
-        error = self.element_loss(prediction, batch.target)
+        error = self.element_loss(prediction.to(batch.target.dtype), batch.target)
         return error.flatten(1).mean(1) * batch.weight
 
 
