@@ -140,7 +140,10 @@ def as_losses(function: LossFunction, parameters: Parameters) -> tuple[Losses, P
 
 def ordinary(tensor: Tensor) -> Tensor:
     """Return a tensor that autograd takes: a copy of one made in inference mode."""
-    return tensor.clone() if tensor.is_inference() else tensor
+    if not tensor.is_inference():
+        return tensor
+    with torch.inference_mode(False):
+        return tensor.clone()
 
 
 def widened(tree: Any) -> Any:

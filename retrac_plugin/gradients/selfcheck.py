@@ -93,6 +93,7 @@ def _check(streamer: Streamer, batch: Batch) -> Checked:
     if not len(pair):
         return Checked(0)
     two = pick(part, pair)
+    _run_alone(streamer, pick(two, slice(0, 1)))
     with refusing_chance(streamer.like.device):
         alone, gradients = _one_by_one(streamer, two)
     if not losses_agree(losses[pair], alone):
@@ -137,6 +138,18 @@ def _losses(streamer: Streamer, batch: Batch) -> Tensor:
             f"{samples} samples"
         )
     return losses
+
+
+def _run_alone(streamer: Streamer, sample: Batch) -> None:
+    """Refuse a network that ran some samples together and cannot run one."""
+    try:
+        _losses(streamer, sample)
+    except Exception as error:
+        raise GradientError(
+            f"the network runs several samples together, but not one alone ({first_line(error)}): "
+            "expected a loss that depends on its own sample alone. Is the network in evaluation "
+            "mode?"
+        ) from error
 
 
 def _one_by_one(streamer: Streamer, batch: Batch) -> tuple[Tensor, list[dict[str, Tensor]]]:
