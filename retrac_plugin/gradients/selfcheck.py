@@ -33,7 +33,7 @@ from retrac_plugin.gradients.ways import find_ways, try_out
 SAMPLES = 2
 """Samples whose gradients are compared."""
 
-PART = 16
+PART = 8
 """Samples, spread over the first batch, whose losses are compared with those of the batch."""
 
 
@@ -93,9 +93,12 @@ def _check(streamer: Streamer, batch: Batch) -> Checked:
     if not len(pair):
         return Checked(0)
     two = pick(part, pair)
-    _run_alone(streamer, pick(two, slice(0, 1)))
-    with refusing_chance(streamer.like.device):
-        alone, gradients = _one_by_one(streamer, two)
+    try:
+        with refusing_chance(streamer.like.device):
+            alone, gradients = _one_by_one(streamer, two)
+    except Exception:
+        _run_alone(streamer, pick(two, slice(0, 1)))
+        raise
     if not losses_agree(losses[pair], alone):
         raise _entangled(streamer, two, losses[pair], alone, f"among {len(losses)} samples")
     if not all(bool(g.isfinite().all()) for each in gradients for g in each.values()):
