@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
 import torch
@@ -23,6 +23,8 @@ from retrac_plugin.gradients.engine import (
     LossFunction,
     Parameters,
 )
+from retrac_plugin.gradients.layout import row_dtype
+from retrac_plugin.model.at_weights import LossesAt
 from retrac_plugin.model.diffusion import DiffusionModel, NoisyBatch
 
 Tick = Callable[[int], object]
@@ -87,9 +89,9 @@ class CheckpointPass:
     def __post_init__(self) -> None:
         fixed = load_into(self.model.network, self.checkpoint, self.device)
         self.attributed = {name: fixed.pop(name) for name in self.model.attributed_names()}
-        self.dtype = next(iter(self.attributed.values())).dtype
+        self.dtype = row_dtype(self.attributed)
         self._noising = Noising(self.model, self.checkpoint, self.position, self.device, self.dtype)
-        self.losses = partial(self.model.losses, fixed)
+        self.losses = LossesAt(self.model, fixed)
         self.engine = self.make_engine(self.losses, self.attributed, self._scales())
 
     def lead(

@@ -103,8 +103,8 @@ class Setting:
 
     def zeros(self, *shape: int) -> Tensor:
         """Return scores of 0, in the model's floating type but never in less than float32."""
-        own = next(self.model.network.parameters()).dtype
-        dtype = torch.promote_types(own, torch.float32)
+        own = next(self.model.network.parameters()).dtype.to_real()
+        dtype = torch.float64 if own == torch.float64 else torch.float32
         return torch.zeros(*shape, dtype=dtype, device=self.device)
 
     def differences(self, other: Setting) -> list[str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from retrac_plugin.checkpoints.names import by_names_of
 from retrac_plugin.checkpoints.preconditioners import Preconditioner
 from retrac_plugin.checkpoints.weight_files import read_weights
 from retrac_plugin.errors import CheckpointError, InputError
@@ -111,20 +113,22 @@ def check_checkpoints(checkpoints: Sequence[Checkpoint]) -> list[Checkpoint]:
     return series
 
 
+@torch.inference_mode(False)  # whatever mode the caller is in, autograd must take what is loaded
 def load_into(
     network: nn.Module, checkpoint: Checkpoint, device: torch.device
 ) -> dict[str, Tensor]:
     """Return all of the network's tensors by name, on ``device``, with the checkpoint's values.
 
-    The network itself is left as it is. Frozen parameters that the checkpoint does not hold, and
+    The network itself is left as it is. What it stores in 8-bit floats comes in the type in which
+    it computes. Frozen parameters that the checkpoint does not hold, and
     non-persistent buffers, come from the network; so do all buffers where it holds no frozen
     parameter at all, as in an adapter-only checkpoint.
 
     Raises:
         CheckpointError: If a tensor is missing, extra or misshapen.
     """
-    state = checkpoint.load()
     own = dict(network.named_parameters()) | dict(network.named_buffers())
+    state = by_names_of(network.state_dict(), checkpoint.load())
     saved = network.state_dict()
     optional = {name for name, p in network.named_parameters() if not p.requires_grad}
     if optional and not optional & state.keys():
@@ -141,10 +145,34 @@ def load_into(
                 [f"{n} {list(state[n].shape)} for {list(own[n].shape)}" for n in shapes],
             )
         )
-    return {
-        name: state.get(name, value).detach().to(device=device, dtype=value.dtype)
-        for name, value in own.items()
-    }
+    buffers = dict(network.named_buffers()).keys()
+    computed = _computed_type(own.values())
+    loaded = {}
+    for name, value in own.items():
+        source = state.get(name, value).detach()
+        if source.is_meta or device.type == "meta":
+            raise CheckpointError(
+                f"{name!r} of {type(network).__name__} is on the meta device, without values: load "
+                "the network's weights, and switch offloading off, before it is attributed"
+            )
+        if name in buffers or source.is_inference():  # a network may write into its buffers
+            source = source.clone()
+        dtype = computed if _is_for_storage(value) else value.dtype
+        loaded[name] = source.to(device=device, dtype=dtype)
+    return loaded
+
+
+def _is_for_storage(tensor: Tensor) -> bool:
+    return tensor.is_floating_point() and tensor.dtype.itemsize == 1
+
+
+def _computed_type(tensors: Iterable[Tensor]) -> torch.dtype:
+    """Return the floating type, of more than 8 bits, that most of a network's numbers have."""
+    sizes: Counter[torch.dtype] = Counter()
+    for tensor in tensors:
+        if tensor.is_floating_point() and not _is_for_storage(tensor):
+            sizes[tensor.dtype] += tensor.numel()
+    return sizes.most_common(1)[0][0] if sizes else torch.bfloat16
 
 
 def _misfit(missing: list[str], extra: list[str], shapes: list[str]) -> str:

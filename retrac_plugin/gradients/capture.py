@@ -17,9 +17,11 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode, resolve_name
 
-from retrac_plugin.errors import GradientError
+from retrac_plugin.gradients.contributions import Contribution
+from retrac_plugin.gradients.packing import shaped_by_values
 from retrac_plugin.gradients.rules import READERS
 from retrac_plugin.gradients.rules.broadcast import POINTWISE, samples_first, with_samples
+from retrac_plugin.gradients.surroundings import Autocast, computing
 from retrac_plugin.gradients.taps import Receiver, tap_broadcast, tap_layer
 from retrac_plugin.gradients.tracking import Tracked, Watched
 
@@ -42,8 +44,6 @@ class Capture(TorchFunctionMode):
         receiver: Where gradients go; to be set before the backward pass.
     """
 
-    receiver: Receiver
-
     def __init__(self, watched: Watched, samples: int, device: torch.device) -> None:
         super().__init__()
         self.watched, self.samples = watched, samples
@@ -51,6 +51,8 @@ class Capture(TorchFunctionMode):
         self.uses: Counter[Tracked] = Counter()
         self.signatures: dict[str, list[Signature]] = {}
         self.refused: dict[str, str] = {}
+        self.receiver: Receiver = _TooEarly()
+        self._by_values = False
 
     def __torch_function__(
         self,
@@ -61,15 +63,22 @@ class Capture(TorchFunctionMode):
     ) -> Any:
         """Run ``func``, taking over its backward pass if it uses a watched tensor."""
         kwargs = kwargs or {}
+        self._by_values |= shaped_by_values(func, args)
         parameters, others = self.watched.among(args, kwargs)
-        if not parameters:
+        # Without gradients: such as the first pass of self-conditioning.
+        if not parameters or not torch.is_grad_enabled():
             return func(*args, **kwargs)
-        if not others:
+        real = not any(tracked.value.is_complex() for tracked in parameters)
+        if not others and real:
             return self.watched.derive(func, args, kwargs)
-        if func in POINTWISE:
+        if func in POINTWISE and real:
             return self._broadcast(func, args, kwargs, parameters, others)
-        if func in READERS:
-            return self._call_layer(func, args, kwargs, parameters)
+        if func in READERS and real:
+            if Autocast.of(self.anchor.device) is None:
+                return self._call_layer(func, args, kwargs, parameters)
+            with computing(self.anchor.device):  # autocast would choose another type
+                args, kwargs = self._in_own_type(args, kwargs, parameters[0].value.dtype)
+                return self._call_layer(func, args, kwargs, parameters)
         return self._refuse(func, args, kwargs, parameters)
 
     def _call_layer(
@@ -84,6 +93,17 @@ class Capture(TorchFunctionMode):
             return self._refuse(func, args, kwargs, parameters)
         call, inputs = read
         return tap_layer(self.anchor, self, call, inputs)
+
+    def _in_own_type(
+        self, args: tuple[Any, ...], kwargs: Mapping[str, Any], dtype: torch.dtype
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Return a layer's arguments in the type of its parameters."""
+
+        def cast(value: Any) -> Any:
+            others = isinstance(value, Tensor) and value.is_floating_point()
+            return value.to(dtype) if others and self.watched.find(value) is None else value
+
+        return tuple(map(cast, args)), {name: cast(value) for name, value in kwargs.items()}
 
     def _broadcast(
         self,
@@ -106,16 +126,12 @@ class Capture(TorchFunctionMode):
         return func(*map(explicit, args), **{n: explicit(value) for n, value in kwargs.items()})
 
     def _note(self, func: Callable[..., Any], parameters: list[Tracked], inputs: Tensor) -> bool:
-        """Write a use down, unless the first dimension cannot be that of the samples."""
+        """Write a use down, unless the first dimension may not be that of the samples."""
         entries, rest = divmod(inputs.shape[0], self.samples)
         if rest or not entries or self.watched.find(inputs):
             return False
-        if not torch.is_grad_enabled():
-            raise GradientError(
-                f"{_names(parameters)} is used where gradients are switched off. If that is "
-                "gradient checkpointing, switch it off (for models of diffusers: "
-                "network.disable_gradient_checkpointing()); otherwise attribute other parameters"
-            )
+        if entries > 1 and self._by_values:  # packed: which of them are a sample's may change
+            return False
         for tracked in parameters:
             self.uses[tracked] += 1
             for name in tracked.roots:
@@ -135,10 +151,18 @@ class Capture(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
+class _TooEarly:
+    """Stands for the receiver while the forward pass still runs."""
+
+    @property
+    def rows(self) -> int:
+        """Refuse: a network that differentiates as it goes asks for gradients of gradients."""
+        raise RuntimeError("the network takes gradients in its forward pass")
+
+    def add(self, tracked: Tracked, contribution: Contribution) -> None:
+        """See ``Receiver.add``; never reached."""
+
+
 @functools.cache
 def _name(func: Callable[..., Any]) -> str:
     return str(resolve_name(func) or getattr(func, "__name__", func))
-
-
-def _names(parameters: list[Tracked]) -> str:
-    return ", ".join(repr(name) for tracked in parameters for name in tracked.roots)

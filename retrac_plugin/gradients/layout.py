@@ -8,6 +8,7 @@ block. The layout depends on names and shapes alone: rows of different checkpoin
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import reduce
 
 import torch
 from torch import Tensor
@@ -63,6 +64,12 @@ class Layout:
             name: kernel_last(rows[:, self.columns[name]], shape)
             for name, shape in self.shapes.items()
         }
+
+
+def row_dtype(parameters: Mapping[str, Tensor]) -> torch.dtype:
+    """Return the real type of a row: the narrowest that holds the types of all parameters."""
+    types = [torch.zeros((), dtype=value.dtype).real.dtype for value in parameters.values()]
+    return reduce(torch.promote_types, types)
 
 
 def flat(gradient: Tensor) -> Tensor:

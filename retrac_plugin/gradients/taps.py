@@ -17,7 +17,9 @@ from retrac_plugin.gradients.tracking import Tracked, Watched
 class Receiver(Protocol):
     """Where contributions go."""
 
-    rows: int
+    @property
+    def rows(self) -> int:
+        """How many rows the samples make."""
 
     def add(self, tracked: Tracked, contribution: Contribution) -> None:
         """Take what one use of a watched tensor adds to its gradient."""

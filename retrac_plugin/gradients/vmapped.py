@@ -21,6 +21,7 @@ from retrac_plugin.gradients.engine import (
     Products,
     RowGradients,
 )
+from retrac_plugin.gradients.losses import as_losses
 from retrac_plugin.gradients.row_norms import row_norms
 
 
@@ -42,13 +43,13 @@ class VmapEngine:
         chunk_bytes: int = 2**28,
     ) -> None:
         self.scales = scales
-        self.parameters = {name: value.detach() for name, value in parameters.items()}
-        self.width = sum(value.numel() for value in parameters.values())
-        item_size = max((value.element_size() for value in parameters.values()), default=1)
+        taken, self.parameters = as_losses(losses, parameters)
+        self.width = sum(value.numel() for value in self.parameters.values())
+        item_size = max((value.element_size() for value in self.parameters.values()), default=1)
         self.rows_per_chunk = max(1, chunk_bytes // max(1, self.width * item_size))
 
         def mean_loss(values: Parameters, row: Batch) -> tuple[Tensor, Tensor]:
-            row_losses = losses(values, row)
+            row_losses = taken(values, row)
             return row_losses.mean(), row_losses
 
         # randomness="error" turns noise drawn inside the model into an error instead of bad scores.

@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from retrac_plugin.errors import InputError
+from retrac_plugin.model.calling import call_with, given
 from retrac_plugin.model.distributions import TimestepDistribution, uniform
 from retrac_plugin.model.losses import LOSSES, ElementLoss, Loss, squared_error
 from retrac_plugin.model.preconditioning import Conditions, Preconditioned, Predict, precondition
@@ -185,12 +185,14 @@ class DiffusionModel:
             InputError: If the network cannot be called with the conditions, or the prediction or
                 the loss is not shaped as the target.
         """
+        tensors = {**fixed, **parameters}
 
         def call(*args: Any, **kwargs: Any) -> Any:
-            return functional_call(self.network, {**fixed, **parameters}, args, kwargs)
+            return call_with(self.network, tensors, args, kwargs)
 
+        shown = given((batch.noisy, batch.timesteps, batch.conditions), tensors, batch.noisy.dtype)
         try:
-            prediction = self.predict(call, batch.noisy, batch.timesteps, batch.conditions)
+            prediction = self.predict(call, *shown)
         except (TypeError, ValueError, AttributeError, KeyError) as cause:
             raise InputError(
                 f"{type(self.network).__name__} cannot be called with {_described(batch)}: {cause}."
@@ -206,7 +208,7 @@ class DiffusionModel:
                 f"the network predicts {tuple(prediction.shape)}, expected "
                 f"{tuple(batch.target.shape)} for prediction type {self.schedule.prediction_type!r}"
             )
-        error = self.element_loss(prediction, batch.target)
+        error = self.element_loss(prediction.to(batch.target.dtype), batch.target)
         if error.shape != prediction.shape:
             raise InputError(
                 f"the loss returned the shape {tuple(error.shape)} for predictions "

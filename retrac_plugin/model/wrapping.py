@@ -9,6 +9,7 @@ from torch import nn
 from retrac_plugin import plugins
 from retrac_plugin.errors import PluginError
 from retrac_plugin.hookspecs import WrappedModel
+from retrac_plugin.model.calling import seen_through
 from retrac_plugin.model.diffusion import DiffusionModel
 from retrac_plugin.model.losses import Loss
 from retrac_plugin.model.preconditioning import Predict
@@ -27,7 +28,8 @@ def wrap(
     """Return ``network`` and ``scheduler`` as one timestep-aware model.
 
     Args:
-        network: A denoiser, such as a diffusers ``UNet2DModel``.
+        network: A denoiser, such as a diffusers ``UNet2DModel``; inside ``torch.compile``,
+            ``DataParallel`` or ``DistributedDataParallel`` it is seen through.
         scheduler: The noise scheduler it was *trained* with, or a ``NoiseSchedule``.
         loss: ``"mse"``, ``"l1"``, ``"huber"``, ``"smooth_l1"``, or a function
             ``(prediction, target) -> elementwise loss``.
@@ -42,6 +44,7 @@ def wrap(
         PluginError: If no installed adapter knows the pair.
         InputError: If the loss or the scheduler's prediction type is unknown.
     """
+    network = seen_through(network)
     # Where the call is given, only the scheduler must be known: any module stands for the network.
     known_by = network if predict is None else nn.Module()
     manager = plugins.plugin_manager()

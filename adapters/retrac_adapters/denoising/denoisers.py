@@ -16,6 +16,7 @@ from diffusers import (
 )
 from torch import Tensor, nn
 
+from retrac_adapters.denoising.casting import WithoutCasting
 from retrac_adapters.denoising.flux import predict_with_flux
 from retrac_plugin.errors import InputError
 from retrac_plugin.model.preconditioning import Conditions, Predict
@@ -32,6 +33,13 @@ def predict_with(network: Any) -> Predict | None:
     prediction itself.
     """
     model = network.get_base_model() if hasattr(network, "get_base_model") else network
+    predict = _predict_of(model)
+    if predict is None or not isinstance(model, ModelMixin):
+        return predict
+    return WithoutCasting(model, predict)
+
+
+def _predict_of(model: Any) -> Predict | None:
     if isinstance(model, FluxTransformer2DModel):
         return predict_with_flux(model.config.guidance_embeds)
     if isinstance(model, UNETS):
