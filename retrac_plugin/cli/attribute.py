@@ -8,25 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from retrac_plugin.cli.attributors import make_attributors, method, repeating, repeats_of
-from retrac_plugin.cli.options import (
-    Computing,
-    Fitting,
-    QueryDraws,
-    computing,
-    fitting,
-    given,
-    query_draws,
-)
-from retrac_plugin.cli.reading import EXISTING, Reading, Trained, prepared, reading, trained
+from retrac_plugin.cli.computing import max_memory, query_store
+from retrac_plugin.cli.drawing import repeats, repeats_of
+from retrac_plugin.cli.job import Job, job
+from retrac_plugin.cli.methods import methods
+from retrac_plugin.cli.training import EXISTING, prepared
 
 if TYPE_CHECKING:
     from retrac_plugin.attribution.scores import Scores
 
 
 @click.command()
-@trained
-@reading
 @click.option(
     "--queries",
     type=EXISTING,
@@ -38,7 +30,7 @@ if TYPE_CHECKING:
     help="What the pictures were generated from, if the model is told captions. A folder of "
     "pictures may have a metadata.jsonl with a caption each instead.",
 )
-@method
+@methods
 @click.option(
     "-k",
     "--top",
@@ -47,10 +39,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Proponents and opponents to print for each picture.",
 )
-@query_draws
-@repeating
-@computing
-@fitting
+@repeats
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
@@ -58,18 +47,15 @@ if TYPE_CHECKING:
     show_default=True,
     help="Folder for METHOD.safetensors.",
 )
+@job(max_memory, query_store)
 def attribute(
-    trained: Trained,
-    reading: Reading,
     queries: Path,
     prompt: str | None,
     methods: tuple[str, ...],
     top: int,
-    draws: QueryDraws,
     repeats: int | None,
-    computing: Computing,
-    fitting: Fitting,
     out: Path,
+    job: Job,
 ) -> None:
     """Say which training images made some pictures what they are.
 
@@ -83,13 +69,13 @@ def attribute(
 
     for name in methods:
         plugins.get_attributor(name)  # unknown ones are told of before anything is computed
-    found = reading.of(trained.run, trained.loss)
+    found = job.read_run()
     click.echo(found.description)
-    examples = prepared(trained.examples(found, computing.device))
-    pictures = found.query_examples(queries, prompt, cache=trained.cache, device=computing.device)
+    examples = prepared(job.train_examples(found))
+    pictures = job.query_examples(found, queries, prompt)
     if top > len(examples):
         raise InputError(f"--top {top} is larger than the training set ({len(examples)})")
-    attributors = make_attributors(found, methods, draws.rule(), **given(computing, fitting))
+    attributors = job.attributors(found, methods)
     every = _attribute(attributors, examples, pictures, repeats_of(found, repeats))
     for name, scores in zip(methods, every, strict=True):
         path = out / f"{name}.safetensors"

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from retrac_plugin.cli.reading import EXISTING
+from retrac_plugin.cli.training import EXISTING
 
 
 @click.command()

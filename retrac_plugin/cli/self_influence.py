@@ -6,13 +6,11 @@ from pathlib import Path
 
 import click
 
-from retrac_plugin.cli.options import Computing, QueryDraws, computing, given, query_draws
-from retrac_plugin.cli.reading import Reading, Trained, prepared, reading, trained
+from retrac_plugin.cli.job import Job, job
+from retrac_plugin.cli.training import prepared
 
 
 @click.command()
-@trained
-@reading
 @click.option(
     "--method",
     default="diffusion-retrac",
@@ -27,8 +25,6 @@ from retrac_plugin.cli.reading import Reading, Trained, prepared, reading, train
     show_default=True,
     help="Training images to print.",
 )
-@query_draws
-@computing
 @click.option(
     "--out",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -36,14 +32,12 @@ from retrac_plugin.cli.reading import Reading, Trained, prepared, reading, train
     show_default=True,
     help="File for all of them, tensor self_influence [train].",
 )
+@job()
 def self_influence(
-    trained: Trained,
-    reading: Reading,
     method: str,
     top: int,
-    draws: QueryDraws,
-    computing: Computing,
     out: Path,
+    job: Job,
 ) -> None:
     """Rank the training images by their influence on themselves.
 
@@ -55,18 +49,12 @@ def self_influence(
     from retrac_plugin import plugins
     from retrac_plugin.files import write_atomically
 
-    attributor_class = plugins.get_attributor(method)
-    found = reading.of(trained.run, trained.loss)
+    plugins.get_attributor(method)  # an unknown one is told of before anything is computed
+    found = job.read_run()
     click.echo(found.description)
-    examples = prepared(trained.examples(found, computing.device))
-    attributor = attributor_class(
-        found.model,
-        found.checkpoints,
-        train_draws=found.train_draws,
-        progress=True,
-        **given(computing),
-    )
-    values = attributor.self_influence(examples, query_draws=draws.rule())
+    examples = prepared(job.train_examples(found))
+    (attributor,) = job.attributors(found, [method])
+    values = attributor.self_influence(examples, query_draws=job.draws.rule())
     write_atomically(out, lambda path: save_file({"self_influence": values.cpu()}, path))
     click.echo(f"\n{method}: self-influence [train] in {out}")
     for index in values.argsort(descending=True)[:top].tolist():
