@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from retrac_plugin.attribution.budget import as_bytes
+from retrac_plugin.attribution.budget import as_bytes, within_memory
 from retrac_plugin.attribution.matrix_files import mapped_zeros
 from retrac_plugin.attribution.passes import CheckpointPass
 from retrac_plugin.attribution.planning import plan_for
@@ -30,6 +30,7 @@ from retrac_plugin.draws import Draws, Recorded, Strided, Uniform
 from retrac_plugin.errors import InputError
 from retrac_plugin.gradients.engine import EngineFactory
 from retrac_plugin.gradients.streamed import StreamedEngine
+from retrac_plugin.model.devices import usable_device
 from retrac_plugin.model.diffusion import DiffusionModel, check_deterministic
 
 
@@ -113,6 +114,7 @@ class DiffusionAttributor:
         """
         return attribute_together([self], train, queries)[0]
 
+    @within_memory()
     def self_influence(self, train: Examples, query_draws: Draws | None = None) -> Tensor:
         """Return the influence of every training sample on itself, ``[train]``.
 
@@ -190,6 +192,7 @@ class DiffusionReTrac(DiffusionAttributor):
     method = DIFFUSION_RETRAC
 
 
+@within_memory()
 def attribute_together(
     attributors: Sequence[DiffusionAttributor], train: Examples, queries: Examples
 ) -> list[Scores]:
@@ -255,7 +258,4 @@ def _about(attributor: DiffusionAttributor) -> dict[str, Any]:
 def _device(device: str | torch.device | None, model: DiffusionModel) -> torch.device:
     if device is None:
         return next(model.network.parameters()).device
-    try:
-        return torch.device(device)
-    except RuntimeError as error:
-        raise InputError(f"device: expected such as 'cpu' or 'cuda:0', got {device!r}") from error
+    return usable_device(device)

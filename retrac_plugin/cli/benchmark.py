@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from retrac_plugin.cli.output import check_output
+from retrac_plugin.cli.telling import tell
 from retrac_plugin.cli.training import EXISTING
 
 
@@ -69,6 +71,7 @@ def benchmark(
     from retrac_plugin.benchmarks.removal import Removal
     from retrac_plugin.benchmarks.running import run
 
+    check_output(out / "rows.json")
     own = task not in plugins.tasks() and Path(task).is_dir()
     source = _own(task, train, queries) if own else plugins.get_task(task)
     if data is not None:
@@ -78,13 +81,13 @@ def benchmark(
     if threads is not None:
         torch.set_num_threads(threads)
     if regenerate:
-        click.echo(f"the ground truth: {source.regenerate(out / 'work')}")
+        tell(f"the ground truth: {source.regenerate(out / 'work')}")
         return
     measures = list(plugins.metrics()) if metrics is None else _names(metrics)
     removal = None if remove is None else Removal(remove)
-    written = run(source, methods_of(methods), measures, out, seed, device, click.echo, removal)
+    written = run(source, methods_of(methods), measures, out, seed, device, tell, removal)
     for path in written:
-        click.echo(f"wrote {path}")
+        tell(f"wrote {path}")
 
 
 def methods_of(methods: str | None) -> list[str]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from retrac_plugin.cli.reading import Reading, reading
+from retrac_plugin.cli.telling import tell
 
 if TYPE_CHECKING:
     from retrac_plugin.runs.findings import Finding
@@ -40,5 +41,5 @@ def _print(findings: list[Finding]) -> None:
     for kind in KINDS:
         for position, finding in enumerate(of_kind(findings, kind)):
             if position == 0:
-                click.echo(kind)
-            click.echo(f"  {finding.subject}: {finding.text}")
+                tell(kind)
+            tell(f"  {finding.subject}: {finding.text}")

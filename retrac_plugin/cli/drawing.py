@@ -31,6 +31,10 @@ class QueryDraws:
 
         return Strided(self.timesteps, noise_draws=self.noise_draws, seed=self.seed)
 
+    def about(self) -> dict[str, int]:
+        """Return them for a file of scores."""
+        return {"timesteps": self.timesteps, "noise_draws": self.noise_draws, "seed": self.seed}
+
 
 query_draws = packed(
     "draws",

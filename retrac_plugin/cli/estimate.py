@@ -12,6 +12,7 @@ from retrac_plugin.cli.computing import max_memory, query_store
 from retrac_plugin.cli.drawing import repeats, repeats_of
 from retrac_plugin.cli.job import Job, job
 from retrac_plugin.cli.methods import methods
+from retrac_plugin.cli.telling import tell
 
 if TYPE_CHECKING:
     from retrac_plugin.attribution.estimate import Estimate
@@ -50,7 +51,7 @@ def estimate(
     times = repeats_of(found, repeats)
     starting = time.perf_counter() - STARTED
     cost = estimate_cost(attributors, examples, queries, times)
-    click.echo(
+    tell(
         f"{len(examples)} training images, {queries} queries, {len(found.checkpoints)} "
         f"checkpoints, drawn {times} times, queries in {cost.blocks} blocks"
     )
@@ -66,15 +67,15 @@ def _print(cost: Estimate, starting: float, cache: Path) -> None:
         "training set": cost.training,
     }
     of = ", ".join(f"{name} {_duration(seconds)}" for name, seconds in parts.items() if seconds)
-    click.echo(f"time    {_duration(sum(parts.values()))}: {of}")
+    tell(f"time    {_duration(sum(parts.values()))}: {of}")
     gradients = f"{_size(cost.query_bytes)} of it the queries' gradients"
     if cost.device_memory:
-        click.echo(f"GPU     {_size(cost.device_memory)}, {gradients}")
-        click.echo(f"memory  {_size(cost.memory)}")
+        tell(f"GPU     {_size(cost.device_memory)}, {gradients}")
+        tell(f"memory  {_size(cost.memory)}")
     else:
-        click.echo(f"memory  {_size(cost.memory)}, {gradients}")
+        tell(f"memory  {_size(cost.memory)}, {gradients}")
     encoded = f", {_size(cost.cache)} in {cache}" if cost.cache else ""
-    click.echo(f"disk    {_size(cost.scores)} for scores{encoded}")
+    tell(f"disk    {_size(cost.scores)} for scores{encoded}")
 
 
 def _duration(seconds: float) -> str:

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from retrac_plugin.cli.job import Job, job
+from retrac_plugin.cli.numbers import signed
+from retrac_plugin.cli.output import check_output
+from retrac_plugin.cli.telling import tell
 from retrac_plugin.cli.training import prepared
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @click.command()
@@ -44,18 +52,30 @@ def self_influence(
     High self-influence marks outliers, mislabelled and memorised images. RUN is the folder of a
     training run, as for `retrac attribute`. Each image is its own query, at --timesteps.
     """
+    from retrac_plugin import plugins
+
+    plugins.get_attributor(method)
+    check_output(out)  # what fails at the end is told of before the work
+    found = job.read_run()
+    tell(found.description)
+    examples = job.train_examples(found)
+    (attributor,) = job.attributors(found, [method])
+    values = attributor.self_influence(prepared(examples), query_draws=job.draws.rule()).cpu()
+    _save(values, examples.names, out)
+    tell(f"\n{method}: self-influence [train] in {out}")
+    best = values.argsort(descending=True)[:top].tolist()
+    for index, text in zip(best, signed(values[best].tolist(), fewest=4), strict=True):
+        tell(f"  {examples.names[index]}  {text}")
+
+
+def _save(values: Tensor, names: list[str], out: Path) -> None:
     from safetensors.torch import save_file
 
-    from retrac_plugin import plugins
+    from retrac_plugin.errors.guards import writing
     from retrac_plugin.files import write_atomically
 
-    plugins.get_attributor(method)  # an unknown one is told of before anything is computed
-    found = job.read_run()
-    click.echo(found.description)
-    examples = prepared(job.train_examples(found))
-    (attributor,) = job.attributors(found, [method])
-    values = attributor.self_influence(examples, query_draws=job.draws.rule())
-    write_atomically(out, lambda path: save_file({"self_influence": values.cpu()}, path))
-    click.echo(f"\n{method}: self-influence [train] in {out}")
-    for index in values.argsort(descending=True)[:top].tolist():
-        click.echo(f"  {examples.names[index]}  {values[index]:+.4g}")
+    metadata = {"retrac": json.dumps({"train_names": names})}
+    with writing(out):
+        write_atomically(
+            out, lambda path: save_file({"self_influence": values.contiguous()}, path, metadata)
+        )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from retrac_plugin.cli.packing import packed
+from retrac_plugin.cli.telling import tell
 
 if TYPE_CHECKING:
     from retrac_plugin.data.image_files import FileExamples
@@ -66,5 +67,5 @@ def prepared(examples: FileExamples) -> FileExamples:
     """Return examples that are ready to be read, after saying what to know of them."""
     examples.prepare(progress=True)
     if examples.remark:
-        click.echo(examples.remark)
+        tell(examples.remark)
     return examples

@@ -20,6 +20,7 @@ from torch.utils.data import (
     WeightedRandomSampler,
 )
 
+from retrac_plugin.data.picture_values import check_values
 from retrac_plugin.errors import InputError
 from retrac_plugin.randomness import content_key
 
@@ -65,6 +66,7 @@ class ExampleSource:
         """Yield all examples in order, at most ``size`` at a time."""
         position = 0
         for fields in self._collated(size):
+            check_values(fields["sample"], self.ids[position], self.role)
             count = fields["sample"].shape[0]
             for start in range(0, count, size):
                 part = _slice(fields, start, min(start + size, count))

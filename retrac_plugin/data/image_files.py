@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,6 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from retrac_plugin.data.picture_values import Shape, check_shape
 from retrac_plugin.errors import InputError
 from retrac_plugin.extras import requires
 
@@ -45,6 +47,11 @@ class FileExamples(Dataset[dict[str, Any]]):
     def bytes_each(self) -> int:
         """What ``prepare`` leaves on disk for each of them, on average."""
         return 0
+
+    @property
+    def prompts(self) -> list[str]:
+        """What each example was told in words, or nothing."""
+        return []
 
     @property
     def remark(self) -> str:
@@ -93,14 +100,21 @@ class Fields(FileExamples):
         return {**row, "sample": _scaled(row["sample"])}
 
 
+@dataclass(frozen=True)
 class PlainFiles:
-    """Reads images as they are, for models that know neither latents nor captions."""
+    """Reads images as they are, for models that know neither latents nor captions.
+
+    Attributes:
+        shape: What the model was made for, ``(channels, height, width)``, or None.
+    """
+
+    shape: Shape | None = None
 
     def train(self, path: Path | None, cache: Path, device: torch.device) -> FileExamples:
         """See ``ExampleReader.train``."""
         if path is None:
             raise InputError("the run does not say where its training set is: pass it")
-        return read_examples(path)
+        return check_shape(read_examples(path), self.shape)
 
     def queries(
         self, path: Path, prompt: str | None, cache: Path, device: torch.device
@@ -111,7 +125,7 @@ class PlainFiles:
                 f"got the prompt {prompt!r}, but the run brings no text encoder. Pass base=, the "
                 "folder of the model that it started from"
             )
-        return read_examples(path)
+        return check_shape(read_examples(path), self.shape)
 
 
 def read_examples(path: Path) -> FileExamples:

@@ -13,6 +13,7 @@ from retrac_adapters.images.captions import images_in
 from retrac_adapters.images.framing import Framing
 from retrac_adapters.scripts.arguments import Arguments
 from retrac_plugin.data.image_files import IMAGE_SUFFIXES, FileExamples, PlainFiles, read_examples
+from retrac_plugin.data.picture_values import check_shape
 from retrac_plugin.errors import InputError
 
 
@@ -45,7 +46,8 @@ class FramedReader:
             return FramedImages(images_in(path), path, self.framing)
         if path.suffix.lower() in IMAGE_SUFFIXES:
             return FramedImages([path], path.parent, self.framing)
-        return read_examples(path)
+        side = self.framing.resolution
+        return check_shape(read_examples(path), (3, side, side))
 
 
 class FramedImages(FileExamples):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from retrac_adapters.images.framing import Framing
 from retrac_adapters.latents.latent_runs import LatentReader
 from retrac_adapters.scripts.arguments import UNCONDITIONAL, Arguments
 from retrac_plugin.data.image_files import ExampleReader, PlainFiles
+from retrac_plugin.data.picture_values import Shape
 from retrac_plugin.errors import InputError
 from retrac_plugin.runs.findings import FOUND, NOT_MODELLED, NOT_RECORDED, Finding
 from retrac_plugin.trace.trace import Trace
@@ -57,11 +59,21 @@ def _pixel_reader(
     if side is None and arguments.script == UNCONDITIONAL:
         side = config.get("sample_size")
     if not isinstance(side, int) or config.get("in_channels") != 3:
-        return PlainFiles(), []
+        return PlainFiles(_shape(config, side)), []
     text = f"framed to the {side} x {side} pixels of their centre, resized as the script does"
     cropped = [] if trace is not None and trace.keeps_samples else _random_crop(arguments)
     reader = FramedReader(Framing(side, "bilinear"), arguments)
     return reader, [Finding(FOUND, "images", text), *cropped]
+
+
+def _shape(config: Mapping[str, Any], resolution: Any) -> Shape | None:
+    """Return what a network was made for, at the resolution of training where that is known."""
+    channels, side = config.get("in_channels"), resolution or config.get("sample_size")
+    height, width = side if isinstance(side, (list, tuple)) and len(side) == 2 else (side, side)
+    try:
+        return int(channels), int(height), int(width)
+    except (TypeError, ValueError):  # the configuration does not say
+        return None
 
 
 def _framing(home: Path, network: Any, arguments: Arguments) -> tuple[Framing, list[Finding]]:

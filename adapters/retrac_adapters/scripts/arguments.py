@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from retrac_adapters.scripts.commands import options_of, script_of
+from retrac_adapters.scripts.numbers import check_numbers
 from retrac_plugin.errors import InputError
 from retrac_plugin.runs.findings import CONTRADICTION, FOUND, NOT_RECORDED, Finding
 
@@ -52,12 +53,18 @@ class Arguments:
         script: What the script calls itself to its tracker, such as ``"text2image-fine-tune"``.
         findings: Where they come from, and whether they agree.
         complete: Whether they hold what the script took by default, too.
+
+    Raises:
+        InputError: On construction, if a number is none that a training can have had.
     """
 
     values: Mapping[str, Any]
     script: str | None
     findings: tuple[Finding, ...]
     complete: bool = False
+
+    def __post_init__(self) -> None:
+        check_numbers(self.values)
 
     def get(self, name: str, default: Any = None) -> Any:
         """Return an argument, or the default where it is not known or None."""
