@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from retrac_plugin.errors import CheckpointError
+from retrac_plugin.errors.guards import TEXT_BYTES, reading
 
 WEIGHT_FILES = (
     "diffusion_pytorch_model.safetensors",
@@ -22,6 +23,9 @@ WEIGHT_FILES = (
     "pytorch_model.bin",
 )
 """Where a folder's weights are looked for, in this order; then the same in its ``unet`` folder."""
+
+SHARD_SUFFIXES = (".safetensors", ".bin")
+"""What an index names: weights, and no other index."""
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -66,9 +70,16 @@ def check_state_dict(state: Any, path: Path) -> dict[str, Tensor]:
     Raises:
         CheckpointError: If it is something else.
     """
-    if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
+    if not isinstance(state, Mapping) or not all(map(_is_entry, state, state.values())):
         raise CheckpointError(f"{str(path)!r} holds no state dict (a mapping of names to tensors)")
     return dict(state)
+
+
+def _is_entry(name: Any, value: Any) -> bool:
+    """Say whether a name and a value can stand in a state dict, with numbers that are there."""
+    if not isinstance(name, str) or not isinstance(value, Tensor):
+        return False
+    return value.layout == torch.strided and not value.is_quantized and not value.is_meta
 
 
 def _is_zip(path: Path) -> bool:
@@ -88,13 +99,15 @@ def _weights_in(directory: Path) -> Path:
 
 
 def _read_sharded(index: Path) -> dict[str, Tensor]:
-    try:
+    with reading(index, CheckpointError, "the index of weight files", TEXT_BYTES):
         names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CheckpointError(f"{str(index)!r} is no index of weight files: {error}") from error
     state: dict[str, Tensor] = {}
     for name in names:
-        if Path(name).name != name:
+        if not isinstance(name, str) or Path(name).name != name:
             raise CheckpointError(f"{str(index)!r} names a file outside its folder: {name!r}")
+        if Path(name).suffix not in SHARD_SUFFIXES:
+            raise CheckpointError(
+                f"{str(index)!r} names {name!r}, expected files of {' or '.join(SHARD_SUFFIXES)}"
+            )
         state |= read_weights(index.parent / name)
     return state

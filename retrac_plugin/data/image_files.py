@@ -9,13 +9,14 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from retrac_plugin.data.array_files import read_npy, read_npz
 from retrac_plugin.data.picture_values import Shape, check_shape
 from retrac_plugin.errors import InputError
+from retrac_plugin.errors.guards import reading
 from retrac_plugin.extras import requires
 
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
@@ -92,6 +93,9 @@ class Fields(FileExamples):
     """Rows of arrays, ``{field: [example, ...]}``; images of bytes are scaled to [-1, 1]."""
 
     def __init__(self, fields: dict[str, Tensor]) -> None:
+        lengths = {len(values) for values in fields.values()}
+        if len(lengths) != 1:
+            raise ValueError(f"holds fields of different lengths: {sorted(lengths)}")
         self.fields = fields
         self.names = [str(i) for i in range(len(fields["sample"]))]
 
@@ -152,23 +156,16 @@ def read_examples(path: Path) -> FileExamples:
     if reader is None:
         kinds = ", ".join(readers)
         raise InputError(f"cannot read {str(path)!r}: expected a folder, an image, or {kinds}")
-    try:
+    with reading(path, InputError):
         return Fields(reader(path))
-    except (SafetensorError, OSError, ValueError) as error:
-        raise InputError(f"cannot read {str(path)!r}: {error}") from error
 
 
 def _read_npy(path: Path) -> dict[str, Tensor]:
-    return {"sample": _channels_first(np.load(path, allow_pickle=False))}
+    return {"sample": _channels_first(read_npy(path))}
 
 
 def _read_npz(path: Path) -> dict[str, Tensor]:
-    with np.load(path, allow_pickle=False) as archive:
-        names = archive.files if len(archive.files) == 1 else IMAGE_KEYS
-        name = next((name for name in names if name in archive.files), None)
-        if name is None:
-            raise ValueError(f"holds {archive.files}, expected one of {', '.join(IMAGE_KEYS)}")
-        return {"sample": _channels_first(archive[name])}
+    return {"sample": _channels_first(next(iter(read_npz(path, IMAGE_KEYS).values())))}
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
@@ -192,11 +189,8 @@ def _channels_first(images: NDArray[Any]) -> Tensor:
 def _read_image(path: Path) -> Tensor:
     with requires("reading image files", "report"):
         from PIL import Image
-    try:
-        with Image.open(path) as image:
-            pixels = np.array(image.convert("L" if image.mode in ("1", "L") else "RGB"))
-    except OSError as error:
-        raise InputError(f"cannot read the image {str(path)!r}: {error}") from error
+    with reading(path, InputError, "the image"), Image.open(path) as image:
+        pixels = np.array(image.convert("L" if image.mode in ("1", "L") else "RGB"))
     return torch.from_numpy(np.atleast_3d(pixels)).permute(2, 0, 1)
 
 

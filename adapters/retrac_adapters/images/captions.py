@@ -10,11 +10,13 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Mapping, Sequence
+from os.path import isfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from retrac_plugin.data.image_files import IMAGE_SUFFIXES
 from retrac_plugin.errors import InputError
+from retrac_plugin.errors.guards import TEXT_BYTES, reading
 
 CAPTION_COLUMN = "text"
 """The default of ``--caption_column``."""
@@ -86,27 +88,26 @@ def _captioned(row: Mapping[str, Any], table: Path, where: str, column: str) -> 
             f"--caption_column names it: columns are {', '.join(sorted(map(str, row)))}"
         )
     path = table.parent / name
-    if not path.resolve().is_relative_to(table.parent.resolve()) or not path.is_file():
+    # os.path takes a name that no file can have for one of a file that is not there.
+    if not isfile(path) or not path.resolve().is_relative_to(table.parent.resolve()):  # noqa: PTH113
         raise InputError(f"{where}: no file {name!r} in {str(table.parent)!r}")
     return Captioned(path, caption)
 
 
 def _read_jsonl(path: Path) -> list[dict[str, Any]]:
-    try:
-        rows = [json.loads(line) for line in path.read_text("utf-8").splitlines() if line.strip()]
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot read {str(path)!r}: {error}") from error
+    with reading(path, InputError, at_most=TEXT_BYTES):
+        rows = [json.loads(line) for line in path.read_text("utf-8").split("\n") if line.strip()]
     if not all(isinstance(row, dict) for row in rows):
         raise InputError(f"{str(path)!r}: expected a JSON object on every line")
     return rows
 
 
 def _read_csv(path: Path) -> list[dict[str, Any]]:
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            return list(csv.DictReader(file))
-    except (OSError, ValueError, csv.Error) as error:
-        raise InputError(f"cannot read {str(path)!r}: {error}") from error
+    with (
+        reading(path, InputError, at_most=TEXT_BYTES),
+        path.open(encoding="utf-8", newline="") as file,
+    ):
+        return list(csv.DictReader(file))
 
 
 _READERS = {"metadata.jsonl": _read_jsonl, "metadata.csv": _read_csv}

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from retrac_plugin.errors import InputError
+from retrac_plugin.errors.guards import reading
 from retrac_plugin.extras import requires
 
 INTERPOLATIONS = ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos")
@@ -51,14 +52,11 @@ class Framing:
         """
         with requires("reading image files", "latents"):
             from PIL import Image, ImageOps
-        try:
-            with Image.open(path) as image:
-                upright = ImageOps.exif_transpose(image).convert("RGB")
-                size = self._size(upright.size)
-                resized = upright.resize(size, Image.Resampling[self.interpolation.upper()])
-                framed = resized.crop(self._box(size))
-        except (OSError, SyntaxError, ValueError) as error:
-            raise InputError(f"cannot read the image {str(path)!r}: {error}") from error
+        with reading(path, InputError, "the image"), Image.open(path) as image:
+            upright = ImageOps.exif_transpose(image).convert("RGB")
+            size = self._size(upright.size)
+            resized = upright.resize(size, Image.Resampling[self.interpolation.upper()])
+            framed = resized.crop(self._box(size))
         pixels = torch.from_numpy(np.array(framed)).permute(2, 0, 1)
         return (pixels.to(torch.float32) / 255 - 0.5) / 0.5
 

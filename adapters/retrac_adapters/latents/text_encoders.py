@@ -83,7 +83,7 @@ def read_text_encoder(base: Path) -> ClipText:
 def _check_kind(base: Path) -> None:
     try:
         kinds = json.loads((base / "text_encoder" / "config.json").read_text())["architectures"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except Exception as error:  # a damaged file may raise anything
         raise InputError(f"no text encoder in {str(base)!r}: {error!r}") from error
     several = (base / "text_encoder_2").is_dir()
     if kinds != [CLIPTextModel.__name__] or several:

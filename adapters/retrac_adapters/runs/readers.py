@@ -68,12 +68,13 @@ def _pixel_reader(
 
 def _shape(config: Mapping[str, Any], resolution: Any) -> Shape | None:
     """Return what a network was made for, at the resolution of training where that is known."""
-    channels, side = config.get("in_channels"), resolution or config.get("sample_size")
-    height, width = side if isinstance(side, (list, tuple)) and len(side) == 2 else (side, side)
-    try:
-        return int(channels), int(height), int(width)
-    except (TypeError, ValueError):  # the configuration does not say
-        return None
+    side: Any = resolution or config.get("sample_size")
+    sides = side if isinstance(side, (list, tuple)) and len(side) == 2 else (side, side)
+    numbers: list[Any] = [config.get("in_channels"), *sides]
+    if not all(isinstance(number, int) for number in numbers):
+        return None  # the configuration does not say
+    channels, height, width = numbers
+    return channels, height, width
 
 
 def _framing(home: Path, network: Any, arguments: Arguments) -> tuple[Framing, list[Finding]]:
@@ -96,7 +97,7 @@ def _default_resolution(home: Path, network: Any) -> int:
     try:
         halvings = len(json.loads(path.read_text())["block_out_channels"]) - 1
         return int(network.config.sample_size) * int(2**halvings)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except Exception as error:  # a damaged file may raise anything
         raise InputError(
             f"the resolution of training is not recorded, and {str(path)!r} does not tell it "
             f"({error!r}): pass arguments={{'resolution': ...}}"

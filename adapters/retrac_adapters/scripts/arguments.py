@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from retrac_adapters.scripts.commands import options_of, script_of
 from retrac_adapters.scripts.numbers import check_numbers
+from retrac_adapters.scripts.plain_yaml import read_yaml
 from retrac_plugin.errors import InputError
+from retrac_plugin.errors.guards import TEXT_BYTES, reading
 from retrac_plugin.runs.findings import CONTRADICTION, FOUND, NOT_RECORDED, Finding
 
 FILE = "hparams.yml"
@@ -118,12 +118,12 @@ def read_arguments(
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        values = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"cannot read the arguments in {str(path)!r}: {error}") from error
+    with reading(path, InputError, "the arguments in", TEXT_BYTES):
+        values = read_yaml(path.read_text())
     if not isinstance(values, dict):
-        raise InputError(f"{str(path)!r} holds no arguments: expected a mapping, got {values!r}")
+        raise InputError(
+            f"{str(path)!r} holds no arguments: expected a mapping, got a {type(values).__name__}"
+        )
     return {str(name): value for name, value in values.items()}
 
 
