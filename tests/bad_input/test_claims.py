@@ -113,6 +113,14 @@ def test_aliases_of_an_ordinary_file_are_followed(tmp_path):
     assert values == {"a": [1, 2], "b": [1, 2], "learning_rate": 0.5}
 
 
+def test_brackets_that_the_parser_would_take_hours_for_are_refused(tmp_path):
+    log = tmp_path / "logs" / "own" / "1"
+    log.mkdir(parents=True)
+    (log / "hparams.yml").write_text("a: " + "[" * 100_000)
+    with pytest.raises(InputError, match="nested too deeply, more than 200 brackets"):
+        read_arguments(tmp_path, {})
+
+
 def test_json_that_is_nested_too_deeply_is_refused(tmp_path):
     (tmp_path / "metadata.jsonl").write_text('{"file_name": ' + "[" * 100_000)
     with pytest.raises(InputError, match="nested too deeply"):

@@ -10,8 +10,9 @@ import warnings
 
 from retrac_plugin.errors import RetracError
 
-SECONDS = 20
-"""Reading a few kilobytes takes milliseconds, and a second on a busy machine."""
+SECONDS, OF_PROCESSOR = 120, 15
+"""Of a clock, for what waits, and of the processor, whose seconds a busy machine does not stretch.
+The largest picture that Pillow opens takes three."""
 
 
 class Outcome(enum.Enum):
@@ -21,16 +22,20 @@ class Outcome(enum.Enum):
 
 def outcome_of(read, folder) -> Outcome:
     """Return how reading ended; any error but ours is raised, and Hang where it hangs."""
-    before = signal.signal(signal.SIGALRM, _hang)
-    signal.alarm(SECONDS)
+    timers = {signal.ITIMER_REAL: signal.SIGALRM, signal.ITIMER_PROF: signal.SIGPROF}
+    before = {number: signal.signal(number, _hang) for number in timers.values()}
+    signal.setitimer(signal.ITIMER_REAL, SECONDS)
+    signal.setitimer(signal.ITIMER_PROF, OF_PROCESSOR)
     try:
         read(folder)
     except RetracError as error:
         assert str(error)
         return Outcome.REFUSED
     finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
+        for timer in timers:
+            signal.setitimer(timer, 0)
+        for number, handler in before.items():
+            signal.signal(number, handler)
     return Outcome.RIGHT
 
 

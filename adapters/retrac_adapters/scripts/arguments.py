@@ -9,9 +9,9 @@ from typing import Any
 
 from retrac_adapters.scripts.commands import options_of, script_of
 from retrac_adapters.scripts.numbers import check_numbers
-from retrac_adapters.scripts.plain_yaml import read_yaml
+from retrac_adapters.scripts.plain_yaml import BYTES, read_yaml
 from retrac_plugin.errors import InputError
-from retrac_plugin.errors.guards import TEXT_BYTES, reading
+from retrac_plugin.errors.guards import reading
 from retrac_plugin.runs.findings import CONTRADICTION, FOUND, NOT_RECORDED, Finding
 
 FILE = "hparams.yml"
@@ -118,7 +118,7 @@ def read_arguments(
 
 
 def _read(path: Path) -> dict[str, Any]:
-    with reading(path, InputError, "the arguments in", TEXT_BYTES):
+    with reading(path, InputError, "the arguments in", BYTES):
         values = read_yaml(path.read_text())
     if not isinstance(values, dict):
         raise InputError(
