@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 from collections.abc import Mapping
+from os.path import isfile
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,7 @@ def read_safely(path: Path) -> Any:
     Raises:
         CheckpointError: If it is missing, damaged, or a pickle that would run code.
     """
-    if not path.is_file():
+    if not isfile(path):  # noqa: PTH113 takes a name that no file can have for a missing one
         raise CheckpointError(f"no checkpoint at {str(path)!r}")
     try:
         if path.suffix == ".safetensors":
@@ -99,8 +100,12 @@ def _weights_in(directory: Path) -> Path:
 
 
 def _read_sharded(index: Path) -> dict[str, Tensor]:
-    with reading(index, CheckpointError, "the index of weight files", TEXT_BYTES):
-        names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
+    with reading(index, CheckpointError, at_most=TEXT_BYTES):
+        text = index.read_text()
+    try:
+        names = sorted(set(json.loads(text)["weight_map"].values()))
+    except Exception as error:  # a damaged file may hold anything
+        raise CheckpointError(f"{str(index)!r} is no index of weight files: {error}") from error
     state: dict[str, Tensor] = {}
     for name in names:
         if not isinstance(name, str) or Path(name).name != name:
@@ -109,5 +114,5 @@ def _read_sharded(index: Path) -> dict[str, Tensor]:
             raise CheckpointError(
                 f"{str(index)!r} names {name!r}, expected files of {' or '.join(SHARD_SUFFIXES)}"
             )
-        state |= read_weights(index.parent / name)
+        state |= check_state_dict(read_safely(index.parent / name), index.parent / name)
     return state

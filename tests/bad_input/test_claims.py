@@ -95,6 +95,13 @@ def test_an_index_that_names_itself_is_refused(tmp_path):
         read_weights(index)
 
 
+def test_so_is_one_that_names_what_no_file_can_be_called(tmp_path):
+    index = tmp_path / "x.safetensors.index.json"
+    index.write_text(f'{{"weight_map": {{"a": "{"x" * 300}.bin"}}}}')
+    with pytest.raises(CheckpointError, match="no checkpoint at"):
+        read_weights(index)
+
+
 def test_aliases_that_stand_for_a_billion_values_are_refused(tmp_path):
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 10)]
