@@ -93,9 +93,12 @@ def build(path: Path, kind: type[Any]) -> Any:
         InputError: If it describes nothing of that kind.
     """
     with reading(path, InputError, "the model of diffusers in", TEXT_BYTES):
-        config = json.loads(path.read_text())
+        try:
+            config = json.loads(path.read_text())
+            found = getattr(diffusers, config["_class_name"])
+        except Exception as error:  # a damaged file may hold anything
+            raise InputError(f"{str(path)!r} describes no model of diffusers: {error!r}") from error
         check_sizes(config)
-        found = getattr(diffusers, config["_class_name"])
         if kind not in getattr(found, "__mro__", ()):
             raise InputError(f"{str(path)!r}: {config['_class_name']!r} is no {kind.__name__}")
         return found.from_config(config)
