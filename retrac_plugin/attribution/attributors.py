@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from retrac_plugin.attribution.budget import within_memory
 from retrac_plugin.attribution.job import Job
 from retrac_plugin.attribution.overriding import does_otherwise
 from retrac_plugin.attribution.rescaling import DIFFUSION_RETRAC, DIFFUSION_TRACIN, Method
@@ -116,6 +117,7 @@ class DiffusionAttributor:
         """
         return _share([self], train, queries)[0]
 
+    @within_memory()
     def self_influence(self, train: Examples, query_draws: Draws | None = None) -> Tensor:
         """Return the influence of every training sample on itself, ``[train]``.
 
@@ -166,6 +168,7 @@ class DiffusionReTrac(DiffusionAttributor):
     method = DIFFUSION_RETRAC
 
 
+@within_memory()
 def attribute_together(
     attributors: Sequence[DiffusionAttributor], train: Examples, queries: Examples
 ) -> list[Scores]:

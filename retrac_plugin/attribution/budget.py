@@ -13,13 +13,15 @@ Nothing grows with the number of training samples but the scores themselves, ``4
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
-from retrac_plugin.errors import InputError
+from retrac_plugin.errors import InputError, OutOfMemoryError
 from retrac_plugin.gradients.engine import Batch, LossFunction, Parameters
 
 SCRATCH = 2**27
@@ -136,3 +138,32 @@ def as_bytes(value: int | str, what: str = "max_memory") -> int:
     if found is None or unit is None or float(found[1]) <= 0:
         raise InputError(f"{what}: expected bytes, such as 4000000000 or '4GB', got {value!r}")
     return int(float(found[1]) * unit)
+
+
+@contextmanager
+def within_memory() -> Iterator[None]:
+    """Around a job: where memory does not suffice, the error names what makes it fit.
+
+    Raises:
+        OutOfMemoryError: If it does not.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not _is_of_memory(error):
+            raise
+        told = str(error).partition("\n")[0] or type(error).__name__
+        raise OutOfMemoryError(
+            f"the job does not fit into memory ({told}). Give max_memory=, such as '4GB': batches "
+            "are cut and queries taken in blocks to fit. Or give query_store=, a folder for the "
+            "queries' gradients, or a smaller batch_size="
+        ) from error
+
+
+def _is_of_memory(error: BaseException) -> bool:
+    """Say whether an allocation failed; on the CPU torch says so in words alone."""
+    kinds = (MemoryError, torch.OutOfMemoryError)
+    return isinstance(error, kinds) or any(words in str(error) for words in _NO_MEMORY)
+
+
+_NO_MEMORY = ("can't allocate memory", "out of memory")

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from retrac_plugin.errors import InputError
+from retrac_plugin.errors.guards import reading, writing
 from retrac_plugin.files import write_atomically
 
 FORMAT = 1
 
 _OPTIONAL = ("gradient_norms", "standard_errors", "rank_errors")
+_NAMES = ("train_names", "query_names", "prompts")
 
 
 class Top(NamedTuple):
@@ -43,6 +46,9 @@ class Scores:
         standard_errors: Of each score over those draws, ``[query, train]``, or None; see
             ``repeats``.
         rank_errors: Of each sample's rank among a query's scores, likewise.
+        train_names: What each training sample is called, such as its file, or none.
+        query_names: Likewise of each query.
+        prompts: What each query was generated from, or none.
     """
 
     values: Tensor
@@ -50,6 +56,9 @@ class Scores:
     about: dict[str, Any] = field(default_factory=dict)
     standard_errors: Tensor | None = None
     rank_errors: Tensor | None = None
+    train_names: tuple[str, ...] = ()
+    query_names: tuple[str, ...] = ()
+    prompts: tuple[str, ...] = ()
 
     def proponents(self, k: int) -> Top:
         """Return, per query, the ``k`` training samples with the highest scores, highest first.
@@ -72,31 +81,39 @@ class Scores:
         return self.values.argsort(dim=1, descending=True, stable=True).argsort(dim=1) + 1
 
     def save(self, path: str | Path) -> None:
-        """Write the scores as one safetensors file, whole or not at all."""
-        named = {"values": self.values, **{name: getattr(self, name) for name in _OPTIONAL}}
-        tensors = {name: t.contiguous() for name, t in named.items() if t is not None}
-        metadata = {"retrac": json.dumps({"format": FORMAT, "about": self.about})}
-        write_atomically(Path(path), lambda temporary: save_file(tensors, temporary, metadata))
+        """Write the scores as one safetensors file, whole or not at all.
+
+        Raises:
+            OutputError: If it cannot be written.
+        """
+        held = {"values": self.values, **{name: getattr(self, name) for name in _OPTIONAL}}
+        tensors = {name: t.contiguous() for name, t in held.items() if t is not None}
+        named = {name: getattr(self, name) for name in _NAMES if getattr(self, name)}
+        metadata = {"retrac": json.dumps({"format": FORMAT, "about": self.about, **named})}
+        with writing(Path(path)):
+            write_atomically(Path(path), lambda temporary: save_file(tensors, temporary, metadata))
 
     @classmethod
     def load(cls, path: str | Path) -> Scores:
         """Read scores that ``save`` wrote.
 
         Raises:
-            InputError: If the file cannot be read or was written by another version.
+            InputError: If the file cannot be read, is damaged, or was written by another version.
         """
-        try:
+        path = Path(path)
+        with reading(path, InputError, "scores from"):
             with safe_open(path, framework="pt") as file:
                 header = json.loads((file.metadata() or {}).get("retrac", "{}"))
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 not a dict
-        except (SafetensorError, OSError, ValueError) as error:
-            raise InputError(f"cannot read scores from {str(path)!r}: {error}") from error
-        if header.get("format") != FORMAT or "values" not in tensors:
-            raise InputError(
-                f"{str(path)!r} holds no scores of format {FORMAT} (got {header.get('format')})"
-            )
-        optional = {name: tensors.get(name) for name in _OPTIONAL}
-        return cls(tensors["values"], about=header["about"], **optional)
+            if header.get("format") != FORMAT or "values" not in tensors:
+                raise InputError(
+                    f"{str(path)!r} holds no scores of format {FORMAT} (got {header.get('format')})"
+                )
+            parts: dict[str, Any] = {name: tensors.get(name) for name in _OPTIONAL}
+            parts |= {name: _texts(header.get(name, [])) for name in _NAMES}
+            scores = cls(tensors["values"], about=dict(header["about"]), **parts)
+            _check_shapes(scores)
+        return scores
 
     def _top(self, k: int, largest: bool) -> Top:
         num_train = self.values.shape[1]
@@ -104,3 +121,31 @@ class Scores:
             raise InputError(f"k must lie between 1 and the {num_train} training samples, got {k}")
         values, indices = self.values.topk(k, dim=1, largest=largest)
         return Top(indices, values)
+
+
+def _texts(listed: Any) -> tuple[str, ...]:
+    if not isinstance(listed, list) or not all(isinstance(text, str) for text in listed):
+        raise ValueError("its names are no list of texts")
+    return tuple(listed)
+
+
+def _check_shapes(scores: Scores) -> None:
+    """Refuse a file whose parts do not fit each other.
+
+    Raises:
+        ValueError: If they do not.
+    """
+    values, norms = scores.values, scores.gradient_norms
+    if values.dim() != 2 or not values.is_floating_point():
+        raise ValueError(f"expected values [query, train], got {values.dtype} {list(values.shape)}")
+    errors = [e for e in (scores.standard_errors, scores.rank_errors) if e is not None]
+    fitting = all(error.shape == values.shape for error in errors)
+    fitting &= norms is None or norms.dim() == 2
+    counts: Mapping[str, int] = {
+        "train_names": values.shape[1],
+        "query_names": values.shape[0],
+        "prompts": values.shape[0],
+    }
+    fitting &= all(len(getattr(scores, name)) in (0, count) for name, count in counts.items())
+    if not fitting:
+        raise ValueError(f"its norms, errors or names do not fit values {list(values.shape)}")

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from retrac_plugin.attribution.budget import within_memory
 from retrac_plugin.attribution.job import Job
 from retrac_plugin.attribution.query_side import query_blocks
 from retrac_plugin.attribution.rescaling import Method
@@ -25,6 +26,7 @@ class Scored(NamedTuple):
     """The parameters for which there was no layer rule, with the reason."""
 
 
+@within_memory()
 def score(job: Job, methods: Sequence[Method], train: Examples, queries: Examples) -> Scored:
     """Return the influence of every training sample on every query, by each method.
 

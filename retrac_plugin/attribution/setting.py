@@ -14,6 +14,7 @@ from retrac_plugin.attribution.passes import CheckpointPass, Tick
 from retrac_plugin.checkpoints.checkpoint import Checkpoint, check_checkpoints
 from retrac_plugin.errors import InputError
 from retrac_plugin.gradients.engine import EngineFactory
+from retrac_plugin.model.devices import usable_device
 from retrac_plugin.model.diffusion import DiffusionModel, check_deterministic
 from retrac_plugin.model.outputs import LOSS, Output
 
@@ -118,7 +119,4 @@ class Setting:
 def _device(device: str | torch.device | None, model: DiffusionModel) -> torch.device:
     if device is None:
         return next(model.network.parameters()).device
-    try:
-        return torch.device(device)
-    except RuntimeError as error:
-        raise InputError(f"device: expected such as 'cpu' or 'cuda:0', got {device!r}") from error
+    return usable_device(device)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 from collections.abc import Mapping
+from os.path import isfile
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from retrac_plugin.errors import CheckpointError
+from retrac_plugin.errors.guards import TEXT_BYTES, reading
 
 WEIGHT_FILES = (
     "diffusion_pytorch_model.safetensors",
@@ -26,6 +28,9 @@ WEIGHT_FILES = (
 )
 """Where a folder's weights are looked for, in this order, then of a variant such as ``fp16`` if it
 holds one alone; then the same in its ``unet`` folder."""
+
+SHARD_SUFFIXES = (".safetensors", ".bin")
+"""What an index names: weights, and no other index."""
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -49,7 +54,7 @@ def read_safely(path: Path) -> Any:
     Raises:
         CheckpointError: If it is missing, damaged, or a pickle that would run code.
     """
-    if not path.is_file():
+    if not isfile(path):  # noqa: PTH113 takes a name that no file can have for a missing one
         raise CheckpointError(f"no checkpoint at {str(path)!r}")
     try:
         if path.suffix == ".safetensors":
@@ -70,9 +75,16 @@ def check_state_dict(state: Any, path: Path) -> dict[str, Tensor]:
     Raises:
         CheckpointError: If it is something else.
     """
-    if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
+    if not isinstance(state, Mapping) or not all(map(_is_entry, state, state.values())):
         raise CheckpointError(f"{str(path)!r} holds no state dict (a mapping of names to tensors)")
     return dict(state)
+
+
+def _is_entry(name: Any, value: Any) -> bool:
+    """Say whether a name and a value can stand in a state dict, with numbers that are there."""
+    if not isinstance(name, str) or not isinstance(value, Tensor):
+        return False
+    return value.layout == torch.strided and not value.is_quantized and not value.is_meta
 
 
 def _is_zip(path: Path) -> bool:
@@ -126,13 +138,19 @@ def _variant_of(path: Path) -> list[str]:
 
 
 def _read_sharded(index: Path) -> dict[str, Tensor]:
+    with reading(index, CheckpointError, at_most=TEXT_BYTES):
+        text = index.read_text()
     try:
-        names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        names = sorted(set(json.loads(text)["weight_map"].values()))
+    except Exception as error:  # a damaged file may hold anything
         raise CheckpointError(f"{str(index)!r} is no index of weight files: {error}") from error
     state: dict[str, Tensor] = {}
     for name in names:
-        if Path(name).name != name:
+        if not isinstance(name, str) or Path(name).name != name:
             raise CheckpointError(f"{str(index)!r} names a file outside its folder: {name!r}")
-        state |= read_weights(index.parent / name)
+        if Path(name).suffix not in SHARD_SUFFIXES:
+            raise CheckpointError(
+                f"{str(index)!r} names {name!r}, expected files of {' or '.join(SHARD_SUFFIXES)}"
+            )
+        state |= check_state_dict(read_safely(index.parent / name), index.parent / name)
     return state

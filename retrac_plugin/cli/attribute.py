@@ -3,30 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from retrac_plugin.cli.attributors import make_attributors, method, repeating, repeats_of
-from retrac_plugin.cli.options import (
-    Computing,
-    Fitting,
-    QueryDraws,
-    computing,
-    fitting,
-    given,
-    query_draws,
-)
-from retrac_plugin.cli.reading import EXISTING, Reading, Trained, prepared, reading, trained
+from retrac_plugin.cli.computing import max_memory, query_store
+from retrac_plugin.cli.drawing import repeats, repeats_of
+from retrac_plugin.cli.job import Job, job
+from retrac_plugin.cli.methods import methods
+from retrac_plugin.cli.output import check_output
+from retrac_plugin.cli.telling import tell
+from retrac_plugin.cli.top_lists import top_lists
+from retrac_plugin.cli.training import EXISTING, prepared
 
 if TYPE_CHECKING:
     from retrac_plugin.attribution.scores import Scores
+    from retrac_plugin.data.image_files import FileExamples
 
 
 @click.command()
-@trained
-@reading
 @click.option(
     "--queries",
     type=EXISTING,
@@ -38,7 +35,7 @@ if TYPE_CHECKING:
     help="What the pictures were generated from, if the model is told captions. A folder of "
     "pictures may have a metadata.jsonl with a caption each instead.",
 )
-@method
+@methods
 @click.option(
     "-k",
     "--top",
@@ -47,10 +44,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Proponents and opponents to print for each picture.",
 )
-@query_draws
-@repeating
-@computing
-@fitting
+@repeats
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
@@ -58,18 +52,15 @@ if TYPE_CHECKING:
     show_default=True,
     help="Folder for METHOD.safetensors.",
 )
+@job(max_memory, query_store)
 def attribute(
-    trained: Trained,
-    reading: Reading,
     queries: Path,
     prompt: str | None,
     methods: tuple[str, ...],
     top: int,
-    draws: QueryDraws,
     repeats: int | None,
-    computing: Computing,
-    fitting: Fitting,
     out: Path,
+    job: Job,
 ) -> None:
     """Say which training images made some pictures what they are.
 
@@ -81,21 +72,39 @@ def attribute(
     from retrac_plugin import plugins
     from retrac_plugin.errors import InputError
 
-    for name in methods:
-        plugins.get_attributor(name)  # unknown ones are told of before anything is computed
-    found = reading.of(trained.run, trained.loss)
-    click.echo(found.description)
-    examples = prepared(trained.examples(found, computing.device))
-    pictures = found.query_examples(queries, prompt, cache=trained.cache, device=computing.device)
+    methods = tuple(dict.fromkeys(methods))
+    files = {name: out / f"{name}.safetensors" for name in methods}
+    for name, file in files.items():  # what fails at the end is told of before the work
+        plugins.get_attributor(name)
+        check_output(file)
+    found = job.read_run()
+    tell(found.description)
+    examples = job.train_examples(found)
+    pictures = job.query_examples(found, queries, prompt)
     if top > len(examples):
         raise InputError(f"--top {top} is larger than the training set ({len(examples)})")
-    attributors = make_attributors(found, methods, draws.rule(), **given(computing, fitting))
-    every = _attribute(attributors, examples, pictures, repeats_of(found, repeats))
-    for name, scores in zip(methods, every, strict=True):
-        path = out / f"{name}.safetensors"
-        scores.save(path)
-        click.echo(f"\n{name}: scores [query, train] in {path}{_errors(scores)}")
-        _print_top(scores, top, pictures.names, examples.names)
+    attributors = job.attributors(found, methods)
+    every = _attribute(attributors, prepared(examples), pictures, repeats_of(found, repeats))
+    for (name, file), unnamed in zip(files.items(), every, strict=True):
+        scores = _named(unnamed, job, examples, pictures, prompt)
+        scores.save(file)
+        tell(f"\n{name}: scores [query, train] in {file}{_errors(scores)}")
+        for line in top_lists(scores, top):
+            tell(f"  {line}")
+
+
+def _named(
+    scores: Scores, job: Job, examples: FileExamples, pictures: FileExamples, prompt: str | None
+) -> Scores:
+    """Return scores that say of what they are."""
+    about = {"run": str(job.training.run.resolve()), **job.draws.about()}
+    return replace(
+        scores,
+        about={**scores.about, **about},
+        train_names=tuple(examples.names),
+        query_names=tuple(pictures.names),
+        prompts=tuple(pictures.prompts) if prompt is None else (prompt,) * len(pictures),
+    )
 
 
 def _attribute(
@@ -117,20 +126,3 @@ def _errors(scores: Scores) -> str:
         f", means over {scores.about['repeats']} draws of what was not recorded, with the standard "
         "errors of scores and of ranks"
     )
-
-
-def _print_top(scores: Scores, k: int, pictures: list[str], examples: list[str]) -> None:
-    for kind, top in (("proponents", scores.proponents(k)), ("opponents", scores.opponents(k))):
-        for query, (picture, indices) in enumerate(
-            zip(pictures, top.indices.tolist(), strict=True)
-        ):
-            named = (f"{examples[i]} ({_score(scores, query, i)})" for i in indices)
-            click.echo(f"  {picture}: {kind} {', '.join(named)}")
-
-
-def _score(scores: Scores, query: int, sample: int) -> str:
-    value = f"{scores.values[query, sample]:+.3g}"
-    if scores.standard_errors is None or scores.rank_errors is None:
-        return value
-    error, rank = scores.standard_errors[query, sample], scores.rank_errors[query, sample]
-    return f"{value} ± {error:.1g}, rank ± {rank:.1f}"

@@ -8,7 +8,9 @@ from typing import Any
 
 import click
 
-from retrac_plugin.cli.reading import EXISTING
+from retrac_plugin.cli.output import check_output
+from retrac_plugin.cli.telling import tell
+from retrac_plugin.cli.training import EXISTING
 
 
 @click.command()
@@ -76,6 +78,7 @@ def benchmark(
     from retrac_plugin.benchmarks.removal import Removal
     from retrac_plugin.benchmarks.running import run
 
+    check_output(out / "rows.json")
     own = task not in plugins.tasks() and Path(task).is_dir()
     source = _own(task, train, queries) if own else plugins.get_task(task)
     if data is not None:
@@ -87,14 +90,14 @@ def benchmark(
     if regenerate:
         if not hasattr(source, "regenerate"):
             raise click.UsageError(f"the task {task} cannot --regenerate")
-        click.echo(f"the ground truth: {source.regenerate(out / 'work')}")
+        tell(f"the ground truth: {source.regenerate(out / 'work')}")
         return
     measures = list(plugins.metrics()) if metrics is None else _names(metrics)
     removal = None if remove is None else Removal(remove)
     names = methods_of(methods)
-    written = run(source, names, measures, out, seed, device, click.echo, removal, fresh)
+    written = run(source, names, measures, out, seed, device, tell, removal, fresh)
     for path in written:
-        click.echo(f"wrote {path}")
+        tell(f"wrote {path}")
 
 
 def methods_of(methods: str | None) -> list[str]:

@@ -6,16 +6,18 @@ from typing import TYPE_CHECKING
 
 import click
 
-from retrac_plugin.cli.reading import Reading, Trained, reading, trained
+from retrac_plugin.cli.reading import Reading, reading
+from retrac_plugin.cli.telling import tell
+from retrac_plugin.cli.training import Training, training
 
 if TYPE_CHECKING:
     from retrac_plugin.runs.findings import Finding
 
 
 @click.command()
-@trained
+@training
 @reading
-def doctor(trained: Trained, reading: Reading) -> None:
+def doctor(training: Training, reading: Reading) -> None:
     """Say what a training run recorded, what it did not, and what that means for its scores.
 
     RUN is the folder of a training run, as for `retrac attribute`. Every checkpoint is loaded, the
@@ -27,7 +29,7 @@ def doctor(trained: Trained, reading: Reading) -> None:
     from retrac_plugin.runs.diagnosis import diagnose
     from retrac_plugin.runs.findings import CONTRADICTION, UNUSABLE, of_kind
 
-    found = diagnose(reading.of(trained.run, trained.loss), trained.train, trained.cache)
+    found = diagnose(reading.of(training.run, training.loss), training.train, training.cache)
     _print(found)
     if of_kind(found, CONTRADICTION, UNUSABLE):
         raise SystemExit(1)
@@ -39,5 +41,5 @@ def _print(findings: list[Finding]) -> None:
     for kind in KINDS:
         for position, finding in enumerate(of_kind(findings, kind)):
             if position == 0:
-                click.echo(kind)
-            click.echo(f"  {finding.subject}: {finding.text}")
+                tell(kind)
+            tell(f"  {finding.subject}: {finding.text}")

@@ -8,17 +8,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from retrac_plugin.cli.attributors import make_attributors, method, repeating, repeats_of
-from retrac_plugin.cli.options import (
-    Computing,
-    Fitting,
-    QueryDraws,
-    computing,
-    fitting,
-    given,
-    query_draws,
-)
-from retrac_plugin.cli.reading import Reading, Trained, reading, trained
+from retrac_plugin.cli.computing import max_memory, query_store
+from retrac_plugin.cli.drawing import repeats, repeats_of
+from retrac_plugin.cli.job import Job, job
+from retrac_plugin.cli.methods import methods
+from retrac_plugin.cli.telling import tell
 
 if TYPE_CHECKING:
     from retrac_plugin.attribution.estimate import Estimate
@@ -28,8 +22,6 @@ STARTED = time.perf_counter()
 
 
 @click.command()
-@trained
-@reading
 @click.option(
     "--queries",
     type=click.IntRange(1),
@@ -37,20 +29,14 @@ STARTED = time.perf_counter()
     show_default=True,
     help="How many pictures are to be explained.",
 )
-@method
-@query_draws
-@repeating
-@computing
-@fitting
+@methods
+@repeats
+@job(max_memory, query_store)
 def estimate(
-    trained: Trained,
-    reading: Reading,
     queries: int,
     methods: tuple[str, ...],
-    draws: QueryDraws,
     repeats: int | None,
-    computing: Computing,
-    fitting: Fitting,
+    job: Job,
 ) -> None:
     """Say what `retrac attribute` will take with the same options: time, memory and disk.
 
@@ -59,17 +45,17 @@ def estimate(
     """
     from retrac_plugin.attribution.estimate import estimate as estimate_cost
 
-    found = reading.of(trained.run, trained.loss)
-    examples = trained.examples(found, computing.device)
-    attributors = make_attributors(found, methods, draws.rule(), **given(computing, fitting))
+    found = job.read_run()
+    examples = job.train_examples(found)
+    attributors = job.attributors(found, methods)
     times = repeats_of(found, repeats)
     starting = time.perf_counter() - STARTED
     cost = estimate_cost(attributors, examples, queries, times)
-    click.echo(
+    tell(
         f"{len(examples)} training images, {queries} queries, {len(found.checkpoints)} "
         f"checkpoints, drawn {times} times, queries in {cost.blocks} blocks"
     )
-    _print(cost, starting, trained.cache)
+    _print(cost, starting, job.training.cache)
 
 
 def _print(cost: Estimate, starting: float, cache: Path) -> None:
@@ -81,15 +67,15 @@ def _print(cost: Estimate, starting: float, cache: Path) -> None:
         "training set": cost.training,
     }
     of = ", ".join(f"{name} {_duration(seconds)}" for name, seconds in parts.items() if seconds)
-    click.echo(f"time    {_duration(sum(parts.values()))}: {of}")
+    tell(f"time    {_duration(sum(parts.values()))}: {of}")
     gradients = f"{_size(cost.query_bytes)} of it the queries' gradients"
     if cost.device_memory:
-        click.echo(f"GPU     {_size(cost.device_memory)}, {gradients}")
-        click.echo(f"memory  {_size(cost.memory)}")
+        tell(f"GPU     {_size(cost.device_memory)}, {gradients}")
+        tell(f"memory  {_size(cost.memory)}")
     else:
-        click.echo(f"memory  {_size(cost.memory)}, {gradients}")
+        tell(f"memory  {_size(cost.memory)}, {gradients}")
     encoded = f", {_size(cost.cache)} in {cache}" if cost.cache else ""
-    click.echo(f"disk    {_size(cost.scores)} for scores{encoded}")
+    tell(f"disk    {_size(cost.scores)} for scores{encoded}")
 
 
 def _duration(seconds: float) -> str:

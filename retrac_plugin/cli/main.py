@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 from typing import Any
 
 import click
 
 from retrac_plugin import plugins
+from retrac_plugin.cli.wording import in_options
 from retrac_plugin.errors import RetracError
+
+INTERRUPTED = 130
+"""Exit status after Ctrl-C, as shells have it; 1 is an error of ours, 2 a wrong command line."""
 
 
 class PluginCommands(click.Group):
@@ -30,11 +35,24 @@ class PluginCommands(click.Group):
             formatter.write_dl([(name, e.summary) for name, (e, _) in plugins.commands().items()])
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command; our own errors become a line, not a traceback."""
+        """Run a command; what went wrong outside this program becomes a line, not a traceback."""
         try:
             return super().invoke(ctx)
         except RetracError as error:
+            raise click.ClickException(in_options(str(error), _parameters(self, ctx))) from error
+        except OSError as error:  # a file or a disk, named by it; click knows of closed pipes
+            if error.errno == errno.EPIPE:
+                raise
             raise click.ClickException(str(error)) from error
+        except KeyboardInterrupt:
+            click.echo("\nretrac: interrupted", err=True)
+            ctx.exit(INTERRUPTED)
+
+
+def _parameters(group: click.Group, ctx: click.Context) -> list[click.Parameter]:
+    """Return those of the command that was run."""
+    command = group.get_command(ctx, ctx.invoked_subcommand or "")
+    return [] if command is None else command.params
 
 
 @click.group(cls=PluginCommands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -16,15 +16,16 @@ def packed(name: str, kind: type[Any], *parameters: Decorator) -> Decorator:
 
     Args:
         name: Of the argument.
-        kind: A dataclass with a field for each parameter, of its name.
-        parameters: ``click.option`` and ``click.argument`` decorators.
+        kind: A dataclass with a field for each parameter, of its name. Fields that no parameter
+            fills have a default.
+        parameters: ``click.option`` and ``click.argument`` decorators, or what this returns.
     """
     names = [field.name for field in fields(kind)]
 
     def decorate(function: Command) -> Command:
         @functools.wraps(function)
         def call(**values: Any) -> Any:
-            own = {name: values.pop(name) for name in names}
+            own = {name: values.pop(name) for name in names if name in values}
             return function(**values, **{name: kind(**own)})
 
         command: Command = call

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from retrac_plugin.cli.options import Computing, QueryDraws, computing, given, query_draws
-from retrac_plugin.cli.reading import Reading, Trained, prepared, reading, trained
+from retrac_plugin.cli.job import Job, job
+from retrac_plugin.cli.numbers import signed
+from retrac_plugin.cli.output import check_output
+from retrac_plugin.cli.telling import tell
+from retrac_plugin.cli.training import prepared
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @click.command()
-@trained
-@reading
 @click.option(
     "--method",
     default="diffusion-retrac",
@@ -27,8 +33,6 @@ from retrac_plugin.cli.reading import Reading, Trained, prepared, reading, train
     show_default=True,
     help="Training images to print.",
 )
-@query_draws
-@computing
 @click.option(
     "--out",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -36,38 +40,42 @@ from retrac_plugin.cli.reading import Reading, Trained, prepared, reading, train
     show_default=True,
     help="File for all of them, tensor self_influence [train].",
 )
+@job()
 def self_influence(
-    trained: Trained,
-    reading: Reading,
     method: str,
     top: int,
-    draws: QueryDraws,
-    computing: Computing,
     out: Path,
+    job: Job,
 ) -> None:
     """Rank the training images by their influence on themselves.
 
     High self-influence marks outliers, mislabelled and memorised images. RUN is the folder of a
     training run, as for `retrac attribute`. Each image is its own query, at --timesteps.
     """
+    from retrac_plugin import plugins
+
+    plugins.get_attributor(method)
+    check_output(out)  # what fails at the end is told of before the work
+    found = job.read_run()
+    tell(found.description)
+    examples = job.train_examples(found)
+    (attributor,) = job.attributors(found, [method])
+    values = attributor.self_influence(prepared(examples), query_draws=job.draws.rule()).cpu()
+    _save(values, examples.names, out)
+    tell(f"\n{method}: self-influence [train] in {out}")
+    best = values.argsort(descending=True)[:top].tolist()
+    for index, text in zip(best, signed(values[best].tolist(), fewest=4), strict=True):
+        tell(f"  {examples.names[index]}  {text}")
+
+
+def _save(values: Tensor, names: list[str], out: Path) -> None:
     from safetensors.torch import save_file
 
-    from retrac_plugin import plugins
+    from retrac_plugin.errors.guards import writing
     from retrac_plugin.files import write_atomically
 
-    attributor_class = plugins.get_attributor(method)
-    found = reading.of(trained.run, trained.loss)
-    click.echo(found.description)
-    examples = prepared(trained.examples(found, computing.device))
-    attributor = attributor_class(
-        found.model,
-        found.checkpoints,
-        train_draws=found.train_draws,
-        progress=True,
-        **given(computing),
-    )
-    values = attributor.self_influence(examples, query_draws=draws.rule())
-    write_atomically(out, lambda path: save_file({"self_influence": values.cpu()}, path))
-    click.echo(f"\n{method}: self-influence [train] in {out}")
-    for index in values.argsort(descending=True)[:top].tolist():
-        click.echo(f"  {examples.names[index]}  {values[index]:+.4g}")
+    metadata = {"retrac": json.dumps({"train_names": names})}
+    with writing(out):
+        write_atomically(
+            out, lambda path: save_file({"self_influence": values.contiguous()}, path, metadata)
+        )

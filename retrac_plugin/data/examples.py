@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from retrac_plugin.data.order import ids_of
+from retrac_plugin.data.picture_values import check_values
 from retrac_plugin.data.steadiness import Steadiness
 from retrac_plugin.errors import InputError
 from retrac_plugin.randomness import SAMPLE_KEY, content_key
@@ -75,6 +76,7 @@ class ExampleSource:
         self._steadiness.check_first()
         position = 0
         for fields in self._collated(size):
+            check_values(fields["sample"], self.ids[position], self.role)
             count = fields["sample"].shape[0]
             for start in range(0, count, size):
                 part = _slice(fields, start, min(start + size, count))

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from retrac_plugin.data.array_files import read_npy, read_npz
+from retrac_plugin.data.picture_values import Shape, check_shape
 from retrac_plugin.data.pictures import read_picture
 from retrac_plugin.errors import InputError, UnnamedDataError
+from retrac_plugin.errors.guards import reading
 
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 IMAGE_KEYS = ("sample", "images", "train_images")
@@ -45,6 +48,11 @@ class FileExamples(Dataset[dict[str, Any]]):
     def bytes_each(self) -> int:
         """What ``prepare`` leaves on disk for each of them, on average."""
         return 0
+
+    @property
+    def prompts(self) -> list[str]:
+        """What each example was told in words, or nothing."""
+        return []
 
     @property
     def remark(self) -> str:
@@ -85,6 +93,9 @@ class Fields(FileExamples):
     """Rows of arrays, ``{field: [example, ...]}``; images of bytes are scaled to [-1, 1]."""
 
     def __init__(self, fields: dict[str, Tensor]) -> None:
+        lengths = {len(values) for values in fields.values()}
+        if len(lengths) != 1:
+            raise ValueError(f"holds fields of different lengths: {sorted(lengths)}")
         self.fields = fields
         self.names = [str(i) for i in range(len(fields["sample"]))]
 
@@ -93,14 +104,21 @@ class Fields(FileExamples):
         return {**row, "sample": _scaled(row["sample"])}
 
 
+@dataclass(frozen=True)
 class PlainFiles:
-    """Reads images as they are, for models that know neither latents nor captions."""
+    """Reads images as they are, for models that know neither latents nor captions.
+
+    Attributes:
+        shape: What the model was made for, ``(channels, height, width)``, or None.
+    """
+
+    shape: Shape | None = None
 
     def train(self, path: Path | None, cache: Path, device: torch.device) -> FileExamples:
         """See ``ExampleReader.train``."""
         if path is None:
             raise UnnamedDataError("the run does not say where its training set is: pass it")
-        return read_examples(path)
+        return check_shape(read_examples(path), self.shape)
 
     def queries(
         self, path: Path, prompt: str | None, cache: Path, device: torch.device
@@ -111,7 +129,7 @@ class PlainFiles:
                 f"got the prompt {prompt!r}, but the run brings no text encoder. Pass base=, the "
                 "folder of the model that it started from"
             )
-        return read_examples(path)
+        return check_shape(read_examples(path), self.shape)
 
 
 def read_examples(path: Path) -> FileExamples:
@@ -139,10 +157,8 @@ def read_examples(path: Path) -> FileExamples:
     if reader is None:
         kinds = ", ".join(readers)
         raise InputError(f"cannot read {str(path)!r}: expected a folder, an image, or {kinds}")
-    try:
+    with reading(path, InputError):
         return Fields(reader(path))
-    except (SafetensorError, OSError, ValueError) as error:
-        raise InputError(f"cannot read {str(path)!r}: {error}") from error
 
 
 def _is_shown(path: Path) -> bool:
@@ -152,16 +168,11 @@ def _is_shown(path: Path) -> bool:
 
 
 def _read_npy(path: Path) -> dict[str, Tensor]:
-    return {"sample": _channels_first(np.load(path, allow_pickle=False))}
+    return {"sample": _channels_first(read_npy(path))}
 
 
 def _read_npz(path: Path) -> dict[str, Tensor]:
-    with np.load(path, allow_pickle=False) as archive:
-        names = archive.files if len(archive.files) == 1 else IMAGE_KEYS
-        name = next((name for name in names if name in archive.files), None)
-        if name is None:
-            raise ValueError(f"holds {archive.files}, expected one of {', '.join(IMAGE_KEYS)}")
-        return {"sample": _channels_first(archive[name])}
+    return {"sample": _channels_first(next(iter(read_npz(path, IMAGE_KEYS).values())))}
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from retrac_plugin.errors import InputError
+from retrac_plugin.errors.guards import reading
 from retrac_plugin.extras import requires
 
 SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N")
@@ -34,11 +35,8 @@ def opened(path: Path, extra: str = "report") -> Iterator[Any]:
     """
     with requires("reading image files", extra):
         from PIL import Image, ImageOps
-    try:
-        with Image.open(path) as image:
-            yield ImageOps.exif_transpose(image)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise InputError(f"cannot read the image {str(path)!r}: {error}") from error
+    with reading(path, InputError, "the image"), Image.open(path) as image:
+        yield ImageOps.exif_transpose(image)
 
 
 def read_picture(path: Path) -> Tensor:

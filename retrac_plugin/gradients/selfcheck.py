@@ -90,7 +90,7 @@ def _check(streamer: Streamer, batch: Batch) -> Checked:
     part = pick(batch, places)
     losses = _losses(streamer, part)
     pair = _unlike(part, losses)
-    if not len(pair):
+    if not len(pair) or not losses.any():  # samples that weigh nothing say nothing
         return Checked(0)
     two = pick(part, pair)
     try:

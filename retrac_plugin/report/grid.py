@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,8 @@ from retrac_plugin.extras import requires
 from retrac_plugin.files import write_atomically
 from retrac_plugin.report.contents import Method, Report
 from retrac_plugin.report.images import pixels
-from retrac_plugin.report.neighbours import Neighbour, Standing, legend, opponents, proponents
-from retrac_plugin.report.numbers import exponent, score_text, unit_text
+from retrac_plugin.report.neighbours import Neighbour, Standing, ends, legend
+from retrac_plugin.report.numbers import decimals_for, exponent, score_text, unit_text
 
 DPI = 160
 MARGIN, QUERY, NAME, IMAGE, GAP, BETWEEN = 0.3, 1.15, 1.35, 0.72, 0.12, 0.5
@@ -125,26 +126,30 @@ def _draw_query(sheet: Sheet, report: Report, query: int, top: float, width: flo
 def _draw_answer(sheet: Sheet, report: Report, method: Method, query: int, top: float) -> None:
     left = MARGIN + QUERY + NAME
     strip = report.k * (IMAGE + GAP)
-    ends = (proponents(report, method, query), opponents(report, method, query))
-    power = exponent(neighbour.score for end in ends for neighbour in end)
+    found = ends(report, method, query)
+    scores = [one.score for end in found for one in end.neighbours]
+    power = exponent(scores)
+    text_of = partial(score_text, power=power, decimals=decimals_for(scores, power))
     name = f"{method.name}\n{unit_text(power)}".strip()
     style = {"fontsize": 8.5, "ha": "right", "va": "center", "linespacing": 1.5}
     sheet.text(name, left - 0.2, top + IMAGE / 2, **style)
-    for end, start in zip(ends, (left, left + strip + BETWEEN), strict=True):
-        for place, neighbour in enumerate(end):
+    for end, start in zip(found, (left, left + strip + BETWEEN), strict=True):
+        if end.name not in (PROPONENTS.partition(":")[0], OPPONENTS.partition(":")[0]):
+            style = {"fontsize": 6.5, "color": SOFT, "va": "bottom"}
+            sheet.text(f"{end.name.lower()}; {end.remark}", start, top - 0.02, **style)
+        for place, neighbour in enumerate(end.neighbours):
             at = start + place * (IMAGE + GAP)
-            _draw_neighbour(sheet, report, neighbour, power, (at, top))
+            _draw_neighbour(sheet, report, neighbour, text_of(neighbour.score), at, top)
 
 
 def _draw_neighbour(
-    sheet: Sheet, report: Report, neighbour: Neighbour, power: int, at: tuple[float, float]
+    sheet: Sheet, report: Report, neighbour: Neighbour, score: str, left: float, top: float
 ) -> None:
-    left, top = at
     sheet.image(report.train_images[neighbour.index], left, top, IMAGE)
     sheet.frame(neighbour.standing, left, top, IMAGE)
     style = {"fontsize": 7, "ha": "center"}
     middle, below = left + IMAGE / 2, top + IMAGE + 0.06
-    sheet.text(score_text(neighbour.score, power), middle, below, fontweight="bold", **style)
+    sheet.text(score, middle, below, fontweight="bold", **style)
     caption = f"#{neighbour.index}\n{neighbour.label}"
     sheet.text(caption, middle, below + 0.12, color=SOFT, linespacing=1.3, **style)
 

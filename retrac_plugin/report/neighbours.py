@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -44,6 +45,38 @@ def proponents(report: Report, method: Method, query: int) -> list[Neighbour]:
 def opponents(report: Report, method: Method, query: int) -> list[Neighbour]:
     """Return the query's ``report.k`` strongest opponents, strongest first."""
     return _neighbours(report, method, _one(method, query).opponents(report.k), query)
+
+
+@dataclass(frozen=True)
+class End:
+    """One end of a query's scores, and what to call it.
+
+    Attributes:
+        name: A heading.
+        remark: What the training images there did.
+        neighbours: They, the most extreme first.
+    """
+
+    name: str
+    remark: str
+    neighbours: Sequence[Neighbour]
+
+
+def ends(report: Report, method: Method, query: int) -> tuple[End, End]:
+    """Return a query's proponents and opponents, whose scores are above and below 0.
+
+    Where there is none, the end says so and shows the nearest instead.
+    """
+    highest, lowest = proponents(report, method, query), opponents(report, method, query)
+    above = [one for one in highest if one.score > 0]
+    below = [one for one in lowest if one.score < 0]
+    first = End("Proponents", "lowered the loss of this picture most", above)
+    if not above:
+        first = End("Highest scores", "no proponents: none lowered the loss", highest)
+    last = End("Opponents", "raised it most", below)
+    if not below:
+        last = End("Lowest scores", "no opponents: none raised the loss", lowest)
+    return first, last
 
 
 def legend(report: Report) -> dict[Standing, str]:

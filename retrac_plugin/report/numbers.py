@@ -9,6 +9,8 @@ MINUS = "\N{MINUS SIGN}"
 PLUS_MINUS = "\N{PLUS-MINUS SIGN}"
 TIMES = "\N{MULTIPLICATION SIGN}"
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+FEWEST, MOST = 2, 9
+"""Decimals of a score; 9 tell any numbers of float32 apart whose power of ten is taken out."""
 _READABLE = range(-1, 3)
 """Powers of ten that need not be taken out: 0.1 to 999."""
 
@@ -27,10 +29,21 @@ def unit_text(power: int) -> str:
     return f"scores {TIMES} 10{str(power).translate(_SUPERSCRIPTS)}" if power else ""
 
 
-def score_text(score: float, power: int, error: float | None = None) -> str:
+def score_text(score: float, power: int, error: float | None = None, decimals: int = FEWEST) -> str:
     """Return a score with its sign, and its standard error if any, in units of ``10 ** power``."""
-    spread = "" if error is None else f" {PLUS_MINUS} {error / 10**power:.2f}"
-    return _typographic(f"{score / 10**power:+.2f}{spread}")
+    spread = "" if error is None else f" {PLUS_MINUS} {error / 10**power:.{decimals}f}"
+    return _typographic(f"{score / 10**power:+.{decimals}f}{spread}")
+
+
+def decimals_for(scores: Iterable[float], power: int) -> int:
+    """Return how many decimals tell scores that differ apart in units of ``10 ** power``."""
+    different = set(scores)
+    for decimals in range(FEWEST, MOST):
+        if len({score_text(score, power, decimals=decimals) for score in different}) == len(
+            different
+        ):
+            return decimals
+    return MOST
 
 
 def row_texts(values: Iterable[float]) -> list[str]:

@@ -12,9 +12,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from retrac_plugin.files import write_atomically
 from retrac_plugin.report.contents import Method, MetricRow, Report
 from retrac_plugin.report.images import data_uri
-from retrac_plugin.report.neighbours import Neighbour, legend, opponents, proponents
+from retrac_plugin.report.neighbours import Neighbour, ends, legend
 from retrac_plugin.report.norm_plot import lay_out
-from retrac_plugin.report.numbers import exponent, row_texts, score_text, unit_text
+from retrac_plugin.report.numbers import decimals_for, exponent, row_texts, score_text, unit_text
 
 TEMPLATE = "page.html.j2"
 QUERY_SIDE, TRAIN_SIDE = 192, 96
@@ -95,18 +95,24 @@ def _answers(report: Report, query: int) -> list[Answer]:
 
 
 def _answer(report: Report, method: Method, query: int) -> Answer:
-    ends = (
-        ("Proponents", "lowered the loss of this picture most", proponents),
-        ("Opponents", "raised it most", opponents),
-    )
-    found = [(name, remark, list_(report, method, query)) for name, remark, list_ in ends]
-    power = exponent(one.score for _, _, neighbours in found for one in neighbours)
+    found = ends(report, method, query)
+    scores = [one.score for end in found for one in end.neighbours]
+    power = exponent(scores)
+    # Where a standard error stands beside each score, it says which of its digits count.
+    decimals = decimals_for(scores if method.scores.standard_errors is None else [], power)
     return Answer(
         method.name,
         unit_text(power),
         [
-            (name, remark, [(one, score_text(one.score, power, one.error)) for one in neighbours])
-            for name, remark, neighbours in found
+            (
+                end.name,
+                end.remark,
+                [
+                    (one, score_text(one.score, power, one.error, decimals))
+                    for one in end.neighbours
+                ],
+            )
+            for end in found
         ],
     )
 

@@ -13,6 +13,7 @@ from retrac_plugin.data.image_files import ExampleReader, FileExamples, PlainFil
 from retrac_plugin.draws import Draws, Recorded, Uniform
 from retrac_plugin.draws.redrawing import with_other_draws
 from retrac_plugin.errors import InputError
+from retrac_plugin.model.devices import usable_device
 from retrac_plugin.model.diffusion import DiffusionModel
 from retrac_plugin.runs.findings import (
     CONTRADICTION,
@@ -141,7 +142,7 @@ class Run:
 
     def _device(self, device: str | torch.device | None) -> torch.device:
         own = next(self.model.network.parameters()).device
-        return own if device is None else torch.device(device)
+        return own if device is None else usable_device(device)
 
     @property
     def is_drawn(self) -> bool:

@@ -39,7 +39,7 @@ def checkpoint_folders(directory: Path) -> dict[int, Path]:
     """
     folders = (path for path in directory.glob("checkpoint-*") if path.is_dir())
     numbered = ((path.name.removeprefix("checkpoint-"), path) for path in folders)
-    found = {int(number): path for number, path in numbered if number.isdigit()}
+    found = {int(number): path for number, path in numbered if number.isdecimal()}
     if not found:
         raise CheckpointError(
             f"no checkpoint-STEP folder in {str(directory)!r}{_remedy(directory)}"

@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from torch import Tensor
 
 from retrac_plugin.errors import TraceError
+from retrac_plugin.errors.guards import reading
 from retrac_plugin.randomness import SCHEME
 from retrac_plugin.trace.likeness import NUMBERS
 from retrac_plugin.trace.parts import (
@@ -38,10 +39,9 @@ def read_part(path: Path) -> Part:
     Raises:
         TraceError: If it is damaged or was written by another version.
     """
-    try:
-        return _read_log(path) if path.is_dir() else _read_saved(path)
-    except (SafetensorError, OSError, ValueError, TypeError, KeyError, RuntimeError) as error:
-        raise TraceError(f"cannot read the trace {str(path)!r}: {error}") from error
+    is_log = path.is_dir()
+    with reading(path / ABOUT if is_log else path, TraceError, "the trace"):
+        return _read_log(path) if is_log else _read_saved(path)
 
 
 def _read_saved(path: Path) -> Part:
@@ -94,7 +94,15 @@ def _origin(about: dict[str, Any], num_samples: int) -> Origin:
     names = ("seed", "start", "process", "processes", "step", "after")
     numbers = {name: int(about[name]) for name in names if about.get(name) is not None}
     started = float(about.get("started", 0.0))
-    return Origin(num_samples, str(about["noise"]), started=started, **numbers)
+    numbers["num_samples"] = num_samples
+    for name, most in _MOST.items():
+        if not 0 <= numbers.get(name, 0) <= most:
+            raise ValueError(f"its {name} must lie between 0 and {most:,}, got {numbers[name]}")
+    return Origin(noise=str(about["noise"]), started=started, **numbers)
+
+
+_MOST = {"num_samples": 10**8, "processes": 10**5, "process": 10**5, "start": 2**53, "step": 2**53}
+"""More than any training has; what is allocated by a file's word must be bounded."""
 
 
 def _map(path: Path, layout: Mapping[str, Any]) -> Tensor:
@@ -133,6 +141,8 @@ def _checked(part: Part) -> Part:
     likenesses = part.looks.likenesses
     if likenesses is not None and likenesses.shape != (count, NUMBERS + 1):
         raise TraceError(f"the trace {str(part.path)!r} is damaged: its likenesses do not fit")
+    if not part.columns["step_sizes"].isfinite().all():
+        raise TraceError(f"the trace {str(part.path)!r} is damaged: a step size is not finite")
     if len(lengths) != 1 or (len(ids) and (int(ids.min()) < 0 or int(ids.max()) >= count)):
         raise TraceError(f"the trace {str(part.path)!r} is damaged: its columns do not fit")
     return part

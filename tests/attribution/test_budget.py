@@ -1,11 +1,15 @@
 """Jobs cut to fit into memory: nothing changes but the cost."""
 
+import os
+from pathlib import Path
+
 import pytest
 import torch
 
 import retrac_plugin as retrac
 from retrac_plugin.attribution import passes
 from retrac_plugin.attribution.budget import Needs, Plan, as_bytes, saved_bytes
+from retrac_plugin.attribution.matrix_files import _reserve, mapped_zeros
 from retrac_plugin.attribution.streaming import score_blocks
 from retrac_plugin.data.examples import ExampleSource
 from retrac_plugin.errors import InputError
@@ -153,3 +157,21 @@ def test_sizes_are_read(text, number):
 def test_what_is_no_size_is_refused(text):
     with pytest.raises(InputError, match="expected bytes"):
         as_bytes(text)
+
+
+def test_a_store_takes_its_room_before_it_is_used(tmp_path):
+    """Or a disk that fills up meanwhile ends the process without a word."""
+    with (tmp_path / "store").open("w+b") as file:
+        _reserve(file.fileno(), 3_000_000)
+        held = os.fstat(file.fileno())
+        assert held.st_size == 3_000_000
+        assert held.st_blocks * 512 >= 3_000_000
+        assert not any(file.read(1000))
+
+
+@pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="no file system of a known size")
+def test_a_store_without_the_room_is_refused():
+    room = os.statvfs("/dev/shm")
+    too_many = room.f_blocks * room.f_frsize // 4 + 1
+    with pytest.raises(InputError, match=r"query_store: cannot keep .* Give max_memory= instead"):
+        mapped_zeros("/dev/shm", too_many, dtype=torch.float32)

@@ -83,7 +83,7 @@ def test_memory_changes_no_score(files, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("memory", "message"), [("1MB", "max_memory: 1,000,000 bytes are too few"), ("much", "'4GB'")]
+    ("memory", "message"), [("1MB", "--max-memory: 1,000,000 bytes are too few"), ("much", "'4GB'")]
 )
 def test_memory_that_is_too_little_or_no_size_is_refused(files, tmp_path, memory, message):
     found = attribute(files, "--max-memory", memory, out=tmp_path)

@@ -1,4 +1,7 @@
-from retrac_plugin.report.neighbours import Standing, legend, opponents, proponents
+import pytest
+
+from retrac_plugin.report import Method
+from retrac_plugin.report.neighbours import Standing, ends, legend, opponents, proponents
 from tests.report import sample
 
 
@@ -26,3 +29,23 @@ def test_legend_holds_only_what_can_occur():
     assert legend(whole)[Standing.MINORITY] == "photo patch"
     assert set(legend(sample.report(query_labels=()))) == {Standing.MINORITY}
     assert legend(sample.report(query_labels=(), train_is_minority=None)) == {}
+
+
+@pytest.mark.parametrize(
+    ("sign", "names"),
+    [(1, ("Proponents", "Lowest scores")), (-1, ("Highest scores", "Opponents"))],
+)
+def test_an_opponent_has_a_score_below_0_and_a_proponent_one_above(sign, names):
+    values = sign * (sample.scores(1).values.abs() + 1)
+    report = sample.report(methods=[Method("a", sample.Scores(values))], rows=())
+    found = ends(report, report.methods[0], 0)
+    assert tuple(end.name for end in found) == names
+    assert all(len(end.neighbours) == sample.K for end in found)
+
+
+def test_ends_hold_those_of_their_sign_alone():
+    report = sample.report(k=sample.TRAIN)
+    row = report.methods[0].scores.values[0]
+    first, last = ends(report, report.methods[0], 0)
+    assert len(first.neighbours) == int((row > 0).sum())
+    assert [one.index for one in last.neighbours] == row.argsort()[: int((row < 0).sum())].tolist()

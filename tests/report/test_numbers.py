@@ -1,6 +1,6 @@
 import pytest
 
-from retrac_plugin.report.numbers import exponent, row_texts, score_text, unit_text
+from retrac_plugin.report.numbers import decimals_for, exponent, row_texts, score_text, unit_text
 
 NAN = float("nan")
 
@@ -33,3 +33,10 @@ def test_writes_scores_in_that_unit():
 )
 def test_writes_a_row_with_the_decimals_it_needs(values, texts):
     assert row_texts(values) == texts
+
+
+def test_scores_have_the_decimals_that_tell_them_apart():
+    scores = [0.123411, 0.123422, 0.5]
+    assert decimals_for(scores, 0) == 5
+    assert score_text(scores[0], 0, decimals=5) == "+0.12341"
+    assert decimals_for([0.1, 0.1, 0.2], 0) == 2

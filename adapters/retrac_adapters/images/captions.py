@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from retrac_adapters.images.folders import Choice, every_file, is_image, visible_files
 from retrac_plugin.errors import InputError
+from retrac_plugin.errors.guards import TEXT_BYTES, reading
 
 CAPTION_COLUMN, IMAGE_COLUMN = "text", "image"
 """The defaults of ``--caption_column`` and ``--image_column``."""
@@ -147,21 +148,19 @@ def _caption(row: Mapping[str, Any], where: str, column: str) -> str:
 
 
 def _read_jsonl(path: Path) -> list[dict[str, Any]]:
-    try:
+    with reading(path, InputError, at_most=TEXT_BYTES):
         rows = [json.loads(line) for line in path.read_text("utf-8").split("\n") if line.strip()]
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot read {str(path)!r}: {error}") from error
     if not all(isinstance(row, dict) for row in rows):
         raise InputError(f"{str(path)!r}: expected a JSON object on every line")
     return rows
 
 
 def _read_csv(path: Path) -> list[dict[str, Any]]:
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            return list(csv.DictReader(file))
-    except (OSError, ValueError, csv.Error) as error:
-        raise InputError(f"cannot read {str(path)!r}: {error}") from error
+    with (
+        reading(path, InputError, at_most=TEXT_BYTES),
+        path.open(encoding="utf-8", newline="") as file,
+    ):
+        return list(csv.DictReader(file))
 
 
 _READERS: dict[str, Callable[[Path], list[dict[str, Any]]]] = {

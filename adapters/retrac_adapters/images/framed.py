@@ -14,11 +14,16 @@ from retrac_adapters.images.captions import images_in, read_images
 from retrac_adapters.images.folders import is_image, train_split
 from retrac_adapters.scripts.arguments import Arguments
 from retrac_plugin.data.image_files import FileExamples, PlainFiles, read_examples
+from retrac_plugin.data.picture_values import check_shape
 from retrac_plugin.errors import UnnamedDataError
 
 
 class Frame(Protocol):
     """Whatever makes a tensor of an image file."""
+
+    @property
+    def resolution(self) -> int:
+        """Pixels of a side."""
 
     def read(self, path: Path) -> Tensor:
         """Return the image ``[3, side, side]`` in [-1, 1]."""
@@ -59,7 +64,8 @@ class FramedReader:
     def _read(self, path: Path) -> FileExamples:
         if is_image(path.name):
             return FramedImages([path], path.parent, self.framing)
-        return read_examples(path)
+        side = self.framing.resolution
+        return check_shape(read_examples(path), (3, side, side))
 
 
 class FramedImages(FileExamples):

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import os
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
+from retrac_plugin.data.array_files import read_npz
 from retrac_plugin.errors import InputError
+from retrac_plugin.errors.guards import reading
 
 VARIABLE = "RETRAC_SHARED"
 """Environment variable: the folder whose ``data`` folder holds the files."""
@@ -46,11 +46,9 @@ def read(path: Path, keys: Sequence[str]) -> list[Any]:
     Raises:
         InputError: If the file is damaged or lacks a key.
     """
-    try:
-        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-            return [file[key] for key in keys]
-    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise InputError(f"cannot read {', '.join(keys)} from {str(path)!r}: {error}") from error
+    with reading(path, InputError, f"{', '.join(keys)} from"):
+        held = read_npz(path, keys)
+        return [held[key] for key in keys]
 
 
 def shrunk(pixels: Any, side: int) -> Tensor:

@@ -118,6 +118,12 @@ class LatentExamples(FileExamples):
         return _bytes(self.latents[0]) + of_text // len(self)
 
     @property
+    def prompts(self) -> list[str]:
+        """See ``FileExamples.prompts``."""
+        captions = [picture.caption for picture in self.pictures]
+        return [] if None in captions else [str(caption) for caption in captions]
+
+    @property
     def remark(self) -> str:
         """How far training's own latents, drawn at every visit, lie from those taken here."""
         if self.seed is not None:

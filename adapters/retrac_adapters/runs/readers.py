@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from retrac_adapters.latents.latent_runs import LatentReader
 from retrac_adapters.scripts.arguments import UNCONDITIONAL, Arguments
 from retrac_adapters.scripts.layout import find_base
 from retrac_plugin.data.image_files import ExampleReader, PlainFiles
+from retrac_plugin.data.picture_values import Shape
 from retrac_plugin.errors import InputError
 from retrac_plugin.runs.findings import FOUND, NOT_MODELLED, NOT_RECORDED, UNUSABLE, Finding
 from retrac_plugin.trace.trace import Trace
@@ -88,7 +89,7 @@ def _pixel_reader(
     if side is None and arguments.script == UNCONDITIONAL:
         side = config.get("sample_size")
     if not isinstance(side, int) or config.get("in_channels") != 3:
-        return PlainFiles(), []
+        return PlainFiles(_shape(config, side)), []
     text = f"framed to the {side} x {side} pixels of their centre, resized as the script does"
     cropped = [] if trace is not None and trace.keeps_samples else _random_crop(arguments)
     framing: Frame = Framing(side, "bilinear")
@@ -96,6 +97,17 @@ def _pixel_reader(
         framing = PreciseFraming(side)
     reader = FramedReader(framing, arguments, trace is not None)
     return reader, [Finding(FOUND, "images", text), *cropped]
+
+
+def _shape(config: Mapping[str, Any], resolution: Any) -> Shape | None:
+    """Return what a network was made for, at the resolution of training where that is known."""
+    side: Any = resolution or config.get("sample_size")
+    sides = side if isinstance(side, (list, tuple)) and len(side) == 2 else (side, side)
+    numbers: list[Any] = [config.get("in_channels"), *sides]
+    if not all(isinstance(number, int) for number in numbers):
+        return None  # the configuration does not say
+    channels, height, width = numbers
+    return channels, height, width
 
 
 def _framing(vae: Path, network: Any, arguments: Arguments) -> tuple[Framing, list[Finding]]:
@@ -118,7 +130,7 @@ def _default_resolution(vae: Path, network: Any) -> int:
     try:
         halvings = len(json.loads(path.read_text())["block_out_channels"]) - 1
         return int(network.config.sample_size) * int(2**halvings)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except Exception as error:  # a damaged file may raise anything
         raise InputError(
             f"the resolution of training is not recorded, and {str(path)!r} does not tell it "
             f"({error!r}): pass arguments={{'resolution': ...}}"

@@ -5,6 +5,7 @@ Its ``random_states_N.pkl`` hold pickles; they are counted, one a process, and n
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -88,9 +89,12 @@ def _read_rate(path: Path, pick: Any) -> float | None:
         return None
     state = read_safely(path)
     try:
-        return float(pick(state))
-    except (KeyError, IndexError, TypeError, ValueError) as error:
+        rate = float(pick(state))
+    except Exception as error:  # what a damaged file holds may raise anything
         raise CheckpointError(f"{str(path)!r} holds no learning rate: {error!r}") from error
+    if not (math.isfinite(rate) and rate >= 0):
+        raise CheckpointError(f"{str(path)!r} holds the learning rate {rate}, expected 0 or more")
+    return rate
 
 
 def _describe_rates(rates: list[float | None], complete: bool, arguments: Arguments) -> Finding:

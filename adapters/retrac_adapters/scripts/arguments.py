@@ -8,12 +8,13 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from retrac_adapters.scripts.commands import options_of, script_of
 from retrac_adapters.scripts.defaults import defaults_of
+from retrac_adapters.scripts.numbers import check_numbers
 from retrac_adapters.scripts.options import KNOWN, MATTERING, unknown_options
+from retrac_adapters.scripts.plain_yaml import BYTES, read_yaml
 from retrac_plugin.errors import InputError
+from retrac_plugin.errors.guards import reading
 from retrac_plugin.runs.findings import CONTRADICTION, FOUND, NOT_RECORDED, Finding
 
 FILE = "hparams.yml"
@@ -31,12 +32,18 @@ class Arguments:
         script: What the script calls itself to its tracker, such as ``"text2image-fine-tune"``.
         findings: Where they come from, and whether they agree.
         complete: Whether they hold what the script took by default, too.
+
+    Raises:
+        InputError: On construction, if a number is none that a training can have had.
     """
 
     values: Mapping[str, Any]
     script: str | None
     findings: tuple[Finding, ...]
     complete: bool = False
+
+    def __post_init__(self) -> None:
+        check_numbers(self.values)
 
     def get(self, name: str, default: Any = None) -> Any:
         """Return an argument, or the default where it is not known or None."""
@@ -114,12 +121,12 @@ def _of_unknown(values: Mapping[str, Any]) -> list[Finding]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        values = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"cannot read the arguments in {str(path)!r}: {error}") from error
+    with reading(path, InputError, "the arguments in", BYTES):
+        values = read_yaml(path.read_text())
     if not isinstance(values, dict):
-        raise InputError(f"{str(path)!r} holds no arguments: expected a mapping, got {values!r}")
+        raise InputError(
+            f"{str(path)!r} holds no arguments: expected a mapping, got a {type(values).__name__}"
+        )
     return {str(name): value for name, value in values.items()}
 
 

@@ -43,5 +43,5 @@ def options_of(command: Sequence[str]) -> dict[str, Any]:
 def _parse(value: str) -> Any:
     try:
         return json.loads(value)
-    except ValueError:  # then it is a word, such as v_prediction
+    except (ValueError, RecursionError):  # then it is a word, such as v_prediction
         return value

@@ -16,6 +16,7 @@ from retrac_adapters.scripts.foreign import CONVERT, KOHYA
 from retrac_adapters.scripts.layout import PARTS
 from retrac_plugin.checkpoints.weight_files import read_weights
 from retrac_plugin.errors import CheckpointError
+from retrac_plugin.errors.guards import reading
 from retrac_plugin.runs.findings import FOUND, NOT_MODELLED, NOT_RECORDED, Finding
 
 ADAPTER = "default"
@@ -52,7 +53,7 @@ def adapt(network: Any, file: Path, part: str, arguments: Arguments) -> list[Fin
     network.requires_grad_(False)
     try:
         network.load_lora_adapter(state, prefix=part, adapter_name=ADAPTER, metadata=metadata)
-    except (AttributeError, KeyError, ValueError, RuntimeError) as error:
+    except Exception as error:  # what a damaged file describes may raise anything
         raise CheckpointError(
             f"{str(file)!r} does not fit {type(network).__name__}: {error}"
         ) from error
@@ -89,12 +90,10 @@ def _in_network(name: str) -> str:
 
 
 def _read_metadata(file: Path) -> dict[str, Any] | None:
-    with safe_open(file, framework="pt") as opened:
-        text = (opened.metadata() or {}).get(METADATA)
-    try:
+    with reading(file, CheckpointError, "the metadata of"):
+        with safe_open(file, framework="pt") as opened:
+            text = (opened.metadata() or {}).get(METADATA)
         return None if text is None else dict(json.loads(text))
-    except ValueError as error:
-        raise CheckpointError(f"{str(file)!r} has damaged metadata: {error}") from error
 
 
 def _set_alpha(network: Any, recorded: bool, arguments: Arguments) -> Finding:

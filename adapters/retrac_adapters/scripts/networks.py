@@ -10,10 +10,12 @@ import diffusers
 from diffusers import ModelMixin, SchedulerMixin
 
 from retrac_adapters.scripts.arguments import Arguments
+from retrac_adapters.scripts.config_sizes import check_sizes
 from retrac_adapters.scripts.layout import Layout, find_scheduler
 from retrac_adapters.scripts.lora import adapt
 from retrac_plugin.checkpoints.weight_files import find_weights, read_weights
 from retrac_plugin.errors import CheckpointError, InputError
+from retrac_plugin.errors.guards import TEXT_BYTES, reading
 from retrac_plugin.runs.findings import FOUND, Finding
 
 
@@ -91,11 +93,13 @@ def build(path: Path, kind: type[Any]) -> Any:
     Raises:
         InputError: If it describes nothing of that kind.
     """
-    try:
-        config = json.loads(path.read_text())
-        found = getattr(diffusers, config["_class_name"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{str(path)!r} describes no model of diffusers: {error!r}") from error
-    if kind not in getattr(found, "__mro__", ()):
-        raise InputError(f"{str(path)!r}: {config['_class_name']!r} is no {kind.__name__}")
-    return found.from_config(config)
+    with reading(path, InputError, "the model of diffusers in", TEXT_BYTES):
+        try:
+            config = json.loads(path.read_text())
+            found = getattr(diffusers, config["_class_name"])
+        except Exception as error:  # a damaged file may hold anything
+            raise InputError(f"{str(path)!r} describes no model of diffusers: {error!r}") from error
+        check_sizes(config)
+        if kind not in getattr(found, "__mro__", ()):
+            raise InputError(f"{str(path)!r}: {config['_class_name']!r} is no {kind.__name__}")
+        return found.from_config(config)

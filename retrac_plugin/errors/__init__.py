@@ -21,6 +21,14 @@ class GradientError(RetracError):
     """A loss or a gradient cannot be used."""
 
 
+class OutputError(RetracError, OSError):
+    """What was made cannot be written: no such place, no right to, or the disk is full."""
+
+
+class OutOfMemoryError(RetracError, MemoryError):
+    """A job does not fit into the memory that there is."""
+
+
 class PluginError(RetracError):
     """A plugin is unknown, clashes with another one, or answered nonsense."""
 

@@ -1,0 +1,51 @@
+"""Options that say where, and in what portions, it is computed."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+@dataclass(frozen=True)
+class Computing:
+    """Where, and in what portions: the options of a command that computes.
+
+    The last two are None where a command does not have them.
+    """
+
+    batch_size: int
+    device: str
+    max_memory: str | None = None
+    query_store: Path | None = None
+
+    def given(self) -> dict[str, Any]:
+        """Return what was given, by name: not every method knows all of it."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+
+batch_size = click.option(
+    "--batch-size",
+    type=click.IntRange(1),
+    default=64,
+    show_default=True,
+    help="Samples per network pass; changes the cost, never a score.",
+)
+
+device = click.option(
+    "--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1, mps, ..."
+)
+
+max_memory = click.option(
+    "--max-memory",
+    help="What to take at most beside network and data, such as 8GB: batches are cut and "
+    "pictures taken in blocks, each of which costs a pass over the training set.",
+)
+
+query_store = click.option(
+    "--query-store",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder for the pictures' gradients where they do not fit in memory. CPU only.",
+)

@@ -1,0 +1,68 @@
+"""One value for what every command that computes scores is told, and what it makes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from retrac_plugin.cli.computing import Computing, batch_size, device
+from retrac_plugin.cli.drawing import QueryDraws, query_draws
+from retrac_plugin.cli.packing import Decorator, packed
+from retrac_plugin.cli.reading import Reading, reading
+from retrac_plugin.cli.training import Training, training
+
+if TYPE_CHECKING:
+    from retrac_plugin.data.image_files import FileExamples
+    from retrac_plugin.runs.run import Run
+
+
+@dataclass(frozen=True)
+class Job:
+    """Which run, which training set, how it is read, which draws, where and how it is computed."""
+
+    training: Training
+    reading: Reading
+    draws: QueryDraws
+    computing: Computing
+
+    def read_run(self) -> Run:
+        """Read the training run."""
+        return self.reading.of(self.training.run, self.training.loss)
+
+    def train_examples(self, run: Run) -> FileExamples:
+        """Return the run's training set."""
+        return self.training.examples(run, self.computing.device)
+
+    def query_examples(self, run: Run, path: Path, prompt: str | None) -> FileExamples:
+        """Return pictures to explain, generated from ``prompt``."""
+        device = self.computing.device
+        return run.query_examples(path, prompt, cache=self.training.cache, device=device)
+
+    def attributors(self, run: Run, methods: Sequence[str]) -> list[Any]:
+        """Return methods by name, for the run."""
+        from retrac_plugin import plugins
+
+        query_draws = self.draws.rule()  # one for all: methods that share gradients share draws
+        return [
+            plugins.get_attributor(name)(
+                run.model,
+                run.checkpoints,
+                train_draws=run.train_draws,
+                query_draws=query_draws,
+                progress=True,
+                **self.computing.given(),
+            )
+            for name in methods
+        ]
+
+
+def job(*fitting: Decorator) -> Decorator:
+    """Return a decorator that adds a job's options to a command, which gets a ``Job``.
+
+    Args:
+        fitting: Those of ``max_memory`` and ``query_store`` that the command follows.
+    """
+    computing = packed("computing", Computing, batch_size, device, *fitting)
+    return packed("job", Job, training, reading, query_draws, computing)

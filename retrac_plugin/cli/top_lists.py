@@ -1,0 +1,52 @@
+"""The proponents and opponents of each picture, as lines of text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from retrac_plugin.cli.numbers import signed
+
+if TYPE_CHECKING:
+    from retrac_plugin.attribution.scores import Scores
+
+
+def top_lists(scores: Scores, k: int) -> Iterator[str]:
+    """Yield two lines a query: its strongest proponents, and its strongest opponents.
+
+    A proponent has a score above 0 and an opponent one below; where there is none, the line says
+    what the nearest are instead.
+    """
+    highest, lowest = scores.proponents(k).indices, scores.opponents(k).indices
+    for query, picture in enumerate(scores.query_names):
+        yield f"{picture}: {_proponents(scores, query, highest[query].tolist())}"
+        yield f"{picture}: {_opponents(scores, query, lowest[query].tolist())}"
+
+
+def _proponents(scores: Scores, query: int, highest: list[int]) -> str:
+    found = [i for i in highest if scores.values[query, i] > 0]
+    if found:
+        return f"proponents {_named(scores, query, found)}"
+    return f"no proponents, no score is above 0; the highest {_named(scores, query, highest)}"
+
+
+def _opponents(scores: Scores, query: int, lowest: list[int]) -> str:
+    found = [i for i in lowest if scores.values[query, i] < 0]
+    if found:
+        return f"opponents {_named(scores, query, found)}"
+    return f"no opponents, no score is below 0; the lowest {_named(scores, query, lowest)}"
+
+
+def _named(scores: Scores, query: int, samples: list[int]) -> str:
+    values = signed(scores.values[query, samples].tolist())
+    return ", ".join(
+        f"{scores.train_names[i]} ({value}{_errors(scores, query, i)})"
+        for i, value in zip(samples, values, strict=True)
+    )
+
+
+def _errors(scores: Scores, query: int, sample: int) -> str:
+    if scores.standard_errors is None or scores.rank_errors is None:
+        return ""
+    error, rank = scores.standard_errors[query, sample], scores.rank_errors[query, sample]
+    return f" ± {error:.1g}, rank ± {rank:.1f}"
