@@ -132,7 +132,14 @@ def test_a_plugin_that_exits_when_it_is_imported_or_asked_is_warned_about_and_sk
         AttributorEntry("a", "", "load"),
         AttributorEntry("a", "", lambda: None, needs=(1,)),
     ],
-    ids=repr,
+    ids=[
+        "no name",
+        "empty name",
+        "a number for a name",
+        "no summary",
+        "load is text",
+        "needs a number",
+    ],
 )
 def test_a_record_that_cannot_be_used_is_warned_about_and_skipped(manager, entry):
     plugin = types.SimpleNamespace()
