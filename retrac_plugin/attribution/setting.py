@@ -14,8 +14,9 @@ from retrac_plugin.attribution.passes import CheckpointPass, Tick
 from retrac_plugin.checkpoints.checkpoint import Checkpoint, check_checkpoints
 from retrac_plugin.errors import InputError
 from retrac_plugin.gradients.engine import EngineFactory
+from retrac_plugin.model.checks import check_deterministic
 from retrac_plugin.model.devices import usable_device
-from retrac_plugin.model.diffusion import DiffusionModel, check_deterministic
+from retrac_plugin.model.diffusion import DiffusionModel
 from retrac_plugin.model.outputs import LOSS, Output
 
 Progress = bool | Callable[[int], Any] | None

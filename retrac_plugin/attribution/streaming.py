@@ -14,7 +14,7 @@ from functools import reduce
 import torch
 from torch import Tensor
 
-from retrac_plugin.attribution.attributors import DiffusionAttributor
+from retrac_plugin.attribution.attributors import DiffusionAttributor, scores_by_itself
 from retrac_plugin.attribution.passes import CheckpointPass
 from retrac_plugin.attribution.query_side import query_blocks
 from retrac_plugin.attribution.scores import Top
@@ -58,6 +58,17 @@ def score_blocks(
             for checkpoint, part in zip(attributor.checkpoints, parts, strict=True):
                 scores += checkpoint.step_size * part.dots.T * rescale(part.norms)
             yield scores
+
+
+def blocks_of(
+    attributor: DiffusionAttributor, train: Examples, queries: Examples, aggregate: bool = False
+) -> Iterator[Tensor]:
+    """Yield the same of any attributor; one that overrides how scores are made is asked for all."""
+    if not scores_by_itself(attributor):
+        yield from score_blocks(attributor, train, queries, aggregate)
+        return
+    values = attributor.attribute(train, queries).values
+    yield values.sum(0, keepdim=True) if aggregate else values
 
 
 def _query_vectors(

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from retrac_plugin.data.collating import collate, sliced
 from retrac_plugin.data.order import ids_of
 from retrac_plugin.data.picture_values import check_values
 from retrac_plugin.data.steadiness import Steadiness
@@ -79,7 +80,7 @@ class ExampleSource:
             check_values(fields["sample"], self.ids[position], self.role)
             count = fields["sample"].shape[0]
             for start in range(0, count, size):
-                part = _slice(fields, start, min(start + size, count))
+                part = sliced(fields, start, min(start + size, count))
                 given, samples = part.pop(SAMPLE_KEY, None), part.pop("sample")
                 ids = self.ids[position : position + samples.shape[0]]
                 keys = keys_of(samples, given)
@@ -174,48 +175,3 @@ class Named(Dataset[dict[str, Any]]):
     def __getitem__(self, index: int) -> dict[str, Any]:
         pairs = zip(self.names, self.dataset[index], strict=True)
         return {name: value for name, value in pairs if name is not None}
-
-
-def collate(examples: list[dict[str, Any]], ids: list[int], role: str) -> dict[str, Any]:
-    """Stack examples field by field.
-
-    Raises:
-        InputError: If an example has other fields or shapes than the first one.
-    """
-    first = examples[0]
-    for example, sample_id in zip(examples, ids, strict=True):
-        if example.keys() != first.keys():
-            raise InputError(
-                f"{role}: example {sample_id} has the fields {sorted(example)}, "
-                f"expected {sorted(first)} as in example {ids[0]}"
-            )
-    return {name: _stack([e[name] for e in examples], ids, f"{role} {name!r}") for name in first}
-
-
-def _stack(values: list[Any], ids: list[int], what: str) -> Any:
-    if isinstance(values[0], Mapping):
-        return {k: _stack([v[k] for v in values], ids, f"{what} {k!r}") for k in values[0]}
-    tensors = [_as_tensor(v, i, what) for v, i in zip(values, ids, strict=True)]
-    for tensor, sample_id in zip(tensors, ids, strict=True):
-        if tensor.shape != tensors[0].shape:
-            raise InputError(
-                f"{what}: example {sample_id} has the shape {tuple(tensor.shape)}, "
-                f"expected {tuple(tensors[0].shape)} as in example {ids[0]}"
-            )
-    return torch.stack(tensors)
-
-
-def _as_tensor(value: Any, sample_id: int, what: str) -> Tensor:
-    try:
-        return torch.as_tensor(value)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise InputError(
-            f"{what}: example {sample_id} holds a {type(value).__name__}, expected a tensor or a "
-            "number. Encode captions, and leave out fields that are not the denoiser's arguments"
-        ) from error
-
-
-def _slice(fields: Any, start: int, stop: int) -> Any:
-    if isinstance(fields, Mapping):
-        return {name: _slice(value, start, stop) for name, value in fields.items()}
-    return torch.as_tensor(fields)[start:stop]

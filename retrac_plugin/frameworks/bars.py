@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from tqdm.auto import tqdm
@@ -49,3 +50,11 @@ class NestedBars:
         self.checkpoints.update()
         if self.checkpoints.n < self.checkpoints.total:
             self.inner = self.inner_bar(self.samples)
+
+
+def bars_of_self_influence(doing: str, checkpoints: int | None) -> Bars:
+    """Return one bar, or one a checkpoint below another where their number is given."""
+    text = f"{doing} self influence. Processing"
+    if checkpoints is None:
+        return one_bar(f"{text} batch")
+    return partial(NestedBars, f"{text} checkpoint", f"{text} batch", checkpoints)

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 from torch.utils.data import DataLoader, Dataset, default_collate
 
-from retrac_plugin.data.examples import Examples, Named, as_fields, named
+from retrac_plugin.data.examples import Examples, ExampleSource, Named, as_fields, named
 from retrac_plugin.errors import InputError
 
 
@@ -71,6 +71,15 @@ def as_examples(
     if isinstance(data, (tuple, Mapping)) or _is_listed_batch(data, sample_dims):
         return Rows(as_fields(data, role), role)
     return data
+
+
+def as_examples_like(train: Examples, inputs: Any) -> Examples:
+    """Return the examples of a batch of samples that are as those of a training set."""
+
+    def sample_dims() -> int:
+        return next(ExampleSource(train, "train").blocks(1)).samples.dim() - 1
+
+    return as_examples(inputs, "inputs", sample_dims, names_in(train))
 
 
 def names_in(data: Examples) -> Sequence[str | None] | None:

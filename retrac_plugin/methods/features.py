@@ -22,7 +22,7 @@ from retrac_plugin.gradients.row_norms import row_norms
 from retrac_plugin.gradients.streamed import StreamedEngine
 from retrac_plugin.methods.curvature import Curvature
 from retrac_plugin.methods.setting import FeatureSetting
-from retrac_plugin.model.diffusion import check_deterministic
+from retrac_plugin.model.checks import check_deterministic
 from retrac_plugin.model.outputs import Output
 
 QuerySide = Callable[[FeatureSetting, CheckpointPass, ExampleSource], tuple[ExampleSource, Draws]]

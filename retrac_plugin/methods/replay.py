@@ -22,7 +22,8 @@ from retrac_plugin.draws import Draw, Draws, Recorded, Request, Uniform
 from retrac_plugin.errors import TraceError
 from retrac_plugin.gradients.engine import Features
 from retrac_plugin.methods.setting import DEFAULT, FeatureSetting, Gradients
-from retrac_plugin.model.diffusion import DiffusionModel, NoisyBatch, check_deterministic
+from retrac_plugin.model.checks import check_deterministic
+from retrac_plugin.model.diffusion import DiffusionModel, NoisyBatch
 from retrac_plugin.trace.trace import Trace
 
 

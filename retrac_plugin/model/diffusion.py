@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from retrac_plugin.errors import InputError
 from retrac_plugin.model.calling import call_with, given
+from retrac_plugin.model.checks import check_elementwise, check_prediction, described
 from retrac_plugin.model.distributions import TimestepDistribution, uniform
 from retrac_plugin.model.losses import LOSSES, ElementLoss, Loss, squared_error
 from retrac_plugin.model.preconditioning import Conditions, Preconditioned, Predict, precondition
@@ -194,50 +195,12 @@ class DiffusionModel:
         try:
             prediction = self.predict(call, *shown)
         except (TypeError, ValueError, AttributeError, KeyError) as cause:
+            told = described({"sample": batch.noisy, **batch.conditions})
             raise InputError(
-                f"{type(self.network).__name__} cannot be called with {_described(batch)}: {cause}."
-                " An example's fields are the denoiser's own arguments, without a batch dimension"
+                f"{type(self.network).__name__} cannot be called with {told}: {cause}. An "
+                "example's fields are the denoiser's own arguments, without a batch dimension"
             ) from cause
-        if not isinstance(prediction, Tensor):
-            raise InputError(
-                f"predict returned a {type(prediction).__name__}: expected the prediction itself, "
-                "a tensor such as its .sample or its first part"
-            )
-        if prediction.shape != batch.target.shape:
-            raise InputError(
-                f"the network predicts {tuple(prediction.shape)}, expected "
-                f"{tuple(batch.target.shape)} for prediction type {self.schedule.prediction_type!r}"
-            )
+        check_prediction(prediction, batch.target, self.schedule.prediction_type)
         error = self.element_loss(prediction.to(batch.target.dtype), batch.target)
-        if error.shape != prediction.shape:
-            raise InputError(
-                f"the loss returned the shape {tuple(error.shape)} for predictions "
-                f"{tuple(prediction.shape)}: expected one of each element, as reduction='none' has"
-            )
+        check_elementwise(error, prediction)
         return error.flatten(1).mean(1) * batch.weight
-
-
-def _described(batch: NoisyBatch) -> str:
-    """Return the fields of a batch and their shapes, for a message."""
-    shapes = {"sample": batch.noisy, **batch.conditions}
-    return ", ".join(
-        f"{name} {list(value.shape) if isinstance(value, Tensor) else sorted(value)}"
-        for name, value in shapes.items()
-    )
-
-
-def check_deterministic(network: nn.Module) -> None:
-    """Refuse a network whose output for one sample depends on chance or on the rest of its batch.
-
-    Raises:
-        InputError: If dropout is active, or a batch normalisation uses the batch's own statistics.
-    """
-    for name, module in network.named_modules():
-        dropout = isinstance(module, nn.modules.dropout._DropoutNd) and module.p > 0
-        dropout |= getattr(module, "dropout_prob", 0) > 0  # a DiT's labels, at random, are dropped
-        batch_norm = isinstance(module, nn.modules.batchnorm._BatchNorm)
-        if module.training and (dropout or batch_norm):
-            raise InputError(
-                f"{type(module).__name__} {name!r} is in training mode, so the loss of a sample is "
-                "not a function of that sample. Call network.eval() first"
-            )

@@ -5,7 +5,7 @@ import torch
 from diffusers import DDIMScheduler, DDPMScheduler, IPNDMScheduler, PNDMScheduler, UNet1DModel
 
 import retrac_plugin as retrac
-from retrac_plugin.data.examples import collate
+from retrac_plugin.data.collating import collate
 from retrac_plugin.errors import PluginError
 from tests.adapters.zoo import NETWORKS, make_examples, make_network
 from tests.textbook import loss_function

@@ -6,7 +6,7 @@ from torch import nn
 
 import retrac_plugin as retrac
 from retrac_plugin.errors import GradientError, InputError
-from retrac_plugin.model.diffusion import check_deterministic
+from retrac_plugin.model.checks import check_deterministic
 from tests.attribution.cases import attributor, draws_with_one_sample_at_timestep_7
 from tests.small import small_case
 

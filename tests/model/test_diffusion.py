@@ -5,7 +5,7 @@ from torch import nn
 import retrac_plugin as retrac
 from retrac_plugin.errors import InputError
 from retrac_plugin.gradients.vmapped import VmapEngine
-from retrac_plugin.model.diffusion import check_deterministic
+from retrac_plugin.model.checks import check_deterministic
 from tests.small import SmallDenoiser, small_case
 from tests.textbook import loss_function
 

@@ -10,6 +10,7 @@ Nothing else in this package imports captum.
 from retrac_plugin.extras import requires
 
 with requires("retrac_plugin.frameworks.captum", "captum"):
-    from retrac_plugin.frameworks.captum.attributors import DiffusionReTracCP, DiffusionTracInCP
+    from retrac_plugin.frameworks.captum.attributors import DiffusionTracInCP
+    from retrac_plugin.frameworks.captum.retrac import DiffusionReTracCP
 
 __all__ = ["DiffusionReTracCP", "DiffusionTracInCP"]

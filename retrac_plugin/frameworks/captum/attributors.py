@@ -11,19 +11,14 @@ import torch
 from captum.influence._utils.common import KMostInfluentialResults, _load_flexible_state_dict
 from torch import Tensor, nn
 
-from retrac_plugin.attribution.attributors import (
-    DiffusionAttributor,
-    DiffusionReTrac,
-    DiffusionTracIn,
-    scores_by_itself,
-)
+from retrac_plugin.attribution.attributors import DiffusionAttributor, DiffusionTracIn
 from retrac_plugin.attribution.embeddings import query_embeddings, train_embeddings
-from retrac_plugin.attribution.streaming import running_top, score_blocks
+from retrac_plugin.attribution.streaming import blocks_of, running_top
 from retrac_plugin.checkpoints.checkpoint import Checkpoint
-from retrac_plugin.data.examples import Examples, ExampleSource
+from retrac_plugin.data.examples import Examples
 from retrac_plugin.draws import Draws
-from retrac_plugin.frameworks.bars import Bars, NestedBars, one_bar
-from retrac_plugin.frameworks.batches import as_examples, names_in
+from retrac_plugin.frameworks.bars import Bars, bars_of_self_influence, one_bar
+from retrac_plugin.frameworks.batches import as_examples, as_examples_like
 from retrac_plugin.frameworks.captum import arguments
 from retrac_plugin.frameworks.captum.rescaled import RescaledTracInCP
 from retrac_plugin.frameworks.loading import Load, as_checkpoints
@@ -37,20 +32,19 @@ class DiffusionTracInCP(RescaledTracInCP):
     """Diffusion-TracIn (Xie et al., TMLR 2024) as a ``captum.influence.TracInCP``.
 
     Args:
-        model: What ``retrac_plugin.wrap`` returns, or a network with its ``scheduler``; any other
-            network makes this plain ``TracInCP``.
+        model: From ``retrac_plugin.wrap``, or a network with its ``scheduler``; others make this
+            plain ``TracInCP``.
         train_dataset: A dataset, list, tensor or unshuffled ``DataLoader`` of examples, or a batch.
-        checkpoints: ``retrac_plugin.Checkpoint`` objects, or whatever Captum takes: a folder,
-            paths, what ``checkpoints_load_func`` loads. With a diffusion model lists keep their
-            order.
+        checkpoints: ``retrac_plugin.Checkpoint`` objects, or whatever Captum takes; with a
+            diffusion model lists keep their order.
         checkpoints_load_func: ``(network, checkpoint) -> learning rate``; not called for
             ``Checkpoint`` objects. With a diffusion model and no function of your own, files and
             folders are read as ``Checkpoint(path)``, of step size 1.
         layers: Names of the modules whose parameters are attributed; default: all trainable ones.
-        loss_fn: As in ``TracInCP``; not with a diffusion model, which has its own ``loss``.
+        loss_fn: As in ``TracInCP``, like ``test_loss_fn``; not with a diffusion model.
         batch_size: Samples per network pass, if ``train_dataset`` is no ``DataLoader``.
-        test_loss_fn: As ``loss_fn``.
-        sample_wise_grads_per_batch: As in ``TracInCP``; changes nothing with a diffusion model.
+        test_loss_fn: See ``loss_fn``.
+        sample_wise_grads_per_batch: As in ``TracInCP``; no change with a diffusion model.
         scheduler: The noise scheduler that ``model`` was trained with.
         loss: The loss that ``model`` was trained with.
         weight: Weight of the loss at each timestep, see ``retrac_plugin.wrap``.
@@ -130,8 +124,8 @@ class DiffusionTracInCP(RescaledTracInCP):
 
         Args:
             inputs: The queries: a batch, a ``DataLoader``, a dataset, a list or a tensor. Where the
-                training set is ``retrac_plugin.named(dataset, names)``, batches are tuples in the
-                order of those names, ``(samples, labels)``, or loaders of such.
+                training set is ``retrac_plugin.named(dataset, names)``, batches may be tuples in
+                the order of those names.
             k: How many training samples per query, at most as many as there are; None for all.
             proponents: Whether the ``k`` highest are wanted, highest first, or the lowest.
             show_progress: Show a progress bar.
@@ -139,7 +133,7 @@ class DiffusionTracInCP(RescaledTracInCP):
 
         Returns:
             Scores ``[query, train]``; with ``k`` a ``KMostInfluentialResults(indices,
-            influence_scores)``, ``[query, k]`` each, and no more scores than that are held.
+            influence_scores)``, ``[query, k]`` each; no more scores than that are held.
 
         Raises:
             MissingInputsError: If ``inputs`` is None.
@@ -148,19 +142,16 @@ class DiffusionTracInCP(RescaledTracInCP):
         arguments.check_influence(inputs, k)
         if self.diffusion_model is None:
             return super().influence(inputs, k, proponents, show_progress, aggregate)
-        queries, wanted = self._examples(inputs), "proponents" if proponents else "opponents"
+        queries = as_examples_like(self._train, inputs)
+        wanted = "proponents" if proponents else "opponents"
+        text = f"perform computation for getting {wanted}. Processing training batches"
         if k is None:
             text = "compute influence for training batches"
-            attributor = self._attributor(one_bar(self._text(text)) if show_progress else None)
+        attributor = self._attributor(one_bar(self._text(text)) if show_progress else None)
+        if k is None:
             scores = attributor.attribute(self._train, queries).values
             return scores.sum(0, keepdim=True) if aggregate else scores
-        text = f"perform computation for getting {wanted}. Processing training batches"
-        attributor = self._attributor(one_bar(self._text(text)) if show_progress else None)
-        if scores_by_itself(attributor):
-            values = attributor.attribute(self._train, queries).values
-            blocks = iter([values.sum(0, keepdim=True) if aggregate else values])
-        else:
-            blocks = score_blocks(attributor, self._train, queries, aggregate)
+        blocks = blocks_of(attributor, self._train, queries, aggregate)
         return KMostInfluentialResults(*running_top(blocks, k, largest=proponents))
 
     def self_influence(
@@ -176,8 +167,7 @@ class DiffusionTracInCP(RescaledTracInCP):
         Args:
             inputs: The samples; the training set where None.
             show_progress: Show a progress bar.
-            outer_loop_by_checkpoints: Changes nothing but the bars: a checkpoint is loaded once in
-                either case.
+            outer_loop_by_checkpoints: Changes nothing but the bars.
             query_draws: Timesteps and noise of a sample in its role as a query; with this object's
                 own, the result is the diagonal of ``influence(train)``. Default: for
                 Diffusion-TracIn those of its role as a training sample, so that its gradient meets
@@ -191,15 +181,13 @@ class DiffusionTracInCP(RescaledTracInCP):
             if query_draws is not None:
                 raise arguments.needs_diffusion("query_draws")
             return super().self_influence(inputs, show_progress, outer_loop_by_checkpoints)
-        batch_text = self._text("compute self influence. Processing batch")
-        bars = one_bar(batch_text)
-        if outer_loop_by_checkpoints:
-            text = self._text("compute self influence. Processing checkpoint")
-            bars = partial(NestedBars, text, batch_text, len(self.checkpoints))
+        bars = bars_of_self_influence(
+            self._text("compute"), len(self.checkpoints) if outer_loop_by_checkpoints else None
+        )
         attributor = self._attributor(bars if show_progress else None)
         if query_draws is None and not self.meets_itself:
             query_draws = attributor.query_draws
-        samples = self._train if inputs is None else self._examples(inputs)
+        samples = self._train if inputs is None else as_examples_like(self._train, inputs)
         return attributor.self_influence(samples, query_draws)
 
     def compute_intermediate_quantities(
@@ -207,9 +195,8 @@ class DiffusionTracInCP(RescaledTracInCP):
     ) -> Tensor:
         """Return vectors whose inner products are scores, ``[sample, parameters * checkpoints]``.
 
-        ``f(queries, test=True) @ f(train).T == influence(queries)``, with ``test`` as in Captum's
-        influence functions. Both sides hold the *root* of the step size; ``TracInCP``'s own hold
-        all of it, so that their products are not its scores.
+        ``f(queries, test=True) @ f(train).T == influence(queries)``. Both sides hold the *root* of
+        the step size; ``TracInCP``'s own hold all of it, so their products are not its scores.
 
         Args:
             inputs: Queries, or training samples.
@@ -222,7 +209,7 @@ class DiffusionTracInCP(RescaledTracInCP):
         if self.diffusion_model is None:
             return super().compute_intermediate_quantities(inputs, aggregate, test=test)
         embed = query_embeddings if test else train_embeddings
-        return embed(self._attributor(None), self._examples(inputs), aggregate)
+        return embed(self._attributor(None), as_examples_like(self._train, inputs), aggregate)
 
     def _attributor(self, bars: Bars | None) -> DiffusionAttributor:
         load = self.checkpoints_load_func
@@ -230,22 +217,5 @@ class DiffusionTracInCP(RescaledTracInCP):
         series = as_checkpoints(self.checkpoints, (Checkpoint, *files), self.model, load)
         return self._core(series, progress=bars or False)
 
-    def _examples(self, inputs: Examples) -> Examples:
-        def sample_dims() -> int:
-            return next(ExampleSource(self._train, "train").blocks(1)).samples.dim() - 1
-
-        return as_examples(inputs, "inputs", sample_dims, names_in(self._train))
-
     def _text(self, task: str) -> str:
         return f"Using {self.get_name()} to {task}"
-
-
-class DiffusionReTracCP(DiffusionTracInCP):
-    """Diffusion-ReTrac as a ``captum.influence.TracInCP``: gradient norms are taken away.
-
-    Without a diffusion model, ``TracInCP`` with each sample's gradient normalised, per checkpoint
-    and over all attributed parameters together. Its arguments are ``DiffusionTracInCP``'s.
-    """
-
-    core = DiffusionReTrac
-    meets_itself = False

@@ -16,7 +16,8 @@ from retrac_plugin.draws import Draws
 from retrac_plugin.frameworks.captum.denoiser import Labelled, LossOfDraws
 from retrac_plugin.frameworks.nesting import Keys
 from retrac_plugin.frameworks.side_loaders import Side, shows_progress, sides_of
-from retrac_plugin.model.diffusion import DiffusionModel, check_deterministic
+from retrac_plugin.model.checks import check_deterministic
+from retrac_plugin.model.diffusion import DiffusionModel
 
 
 @dataclass(frozen=True)

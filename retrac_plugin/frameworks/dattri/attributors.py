@@ -202,10 +202,7 @@ class DiffusionBaseAttributor(BaseAttributor):  # type: ignore[misc]  # dattri i
 
 
 class DiffusionTracInAttributor(DiffusionBaseAttributor):
-    """Diffusion-TracIn: inner products of gradients over timesteps, norms kept.
-
-    Takes the arguments of ``DiffusionBaseAttributor``.
-    """
+    """Diffusion-TracIn, norms kept; takes the arguments of ``DiffusionBaseAttributor``."""
 
     core = DiffusionTracIn
 

@@ -20,7 +20,8 @@ from retrac_plugin.frameworks.drawn import DrawnExamples, check_alike
 from retrac_plugin.frameworks.drawn_rows import as_rows
 from retrac_plugin.frameworks.nesting import Keys, nested
 from retrac_plugin.frameworks.side_loaders import steps_of
-from retrac_plugin.model.diffusion import DiffusionModel, check_deterministic
+from retrac_plugin.model.checks import check_deterministic
+from retrac_plugin.model.diffusion import DiffusionModel
 from retrac_plugin.model.losses import ElementLoss, Loss
 from retrac_plugin.model.outputs import with_output
 from retrac_plugin.model.wrapping import wrap

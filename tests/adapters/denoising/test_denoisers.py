@@ -15,9 +15,9 @@ from diffusers import (
 import retrac_plugin as retrac
 from retrac_adapters.denoising.schedules import edm_style, preconditioned_flow
 from retrac_plugin import weightings
-from retrac_plugin.data.examples import collate
+from retrac_plugin.data.collating import collate
 from retrac_plugin.errors import InputError
-from retrac_plugin.model.diffusion import check_deterministic
+from retrac_plugin.model.checks import check_deterministic
 from tests import textbook
 from tests import textbook_scripts as scripts
 from tests.adapters.zoo import make_examples, make_network, perturbed

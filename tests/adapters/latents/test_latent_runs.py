@@ -15,7 +15,7 @@ from retrac_adapters.latents.latents import LatentExamples, Picture
 from retrac_adapters.latents.text_encoders import ClipText
 from retrac_adapters.latents.vae import ImageEncoder
 from retrac_plugin.cli import main
-from retrac_plugin.data.examples import collate
+from retrac_plugin.data.collating import collate
 from retrac_plugin.errors import CheckpointError, InputError, MissingDependencyError
 from retrac_plugin.runs.findings import FOUND, NOT_MODELLED, NOT_RECORDED
 from tests.adapters.latents.latent_base import CAPTIONS, make_vae, write_base, write_images

@@ -12,7 +12,7 @@ from diffusers import UNet2DModel
 import retrac_plugin as retrac
 from retrac_plugin.attribution.passes import CheckpointPass
 from retrac_plugin.checkpoints.checkpoint import load_into
-from retrac_plugin.data.examples import collate
+from retrac_plugin.data.collating import collate
 from retrac_plugin.errors import CheckpointError, InputError
 from retrac_plugin.runs.findings import CONTRADICTION, FOUND, NOT_MODELLED, NOT_RECORDED
 from tests.adapters.runs import training
