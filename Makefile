@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP_ARGS ?=
 
-.PHONY: help demo test check docs wheel lock clean
+.PHONY: help demo test test-anywhere check docs wheel lock clean
 
 help:
 	@echo "make demo   train a small diffusion model on digits, generate, attribute, write a page"
@@ -21,6 +21,11 @@ demo: $(VENV)/.installed
 # One thread each: the tests' tensors are too small to share between threads.
 test: $(VENV)/.installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4
+
+# The same on a processor without vector instructions: no test may hang on the kernels of one.
+test-anywhere: $(VENV)/.installed
+	ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 OMP_NUM_THREADS=1 \
+	    $(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4
 
 check: $(VENV)/.installed
 	$(BIN)/ruff check .

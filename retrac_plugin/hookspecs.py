@@ -50,6 +50,7 @@ class MetricEntry:
         higher_is_better: Its direction, or None where there is none.
         source: Where it is defined.
         needs: Packages that must be installed, as they are imported.
+        caution: A sentence beside the metric's figures: what they do not say.
     """
 
     name: str
@@ -58,6 +59,7 @@ class MetricEntry:
     higher_is_better: bool | None = True
     source: str = ""
     needs: tuple[str, ...] = ()
+    caution: str = ""
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,14 @@ import torch
 from torch import Tensor
 
 Key = tuple[int, ...]
-"""What the numbers are for: a seed, a sample's key, a checkpoint, a timestep, ..."""
+"""What the numbers are for: a seed, a sample's key, a checkpoint, a timestep, ...
+
+Two uses never share a key: they differ in its length, or in a fixed number at a fixed place. In use
+are ``(seed, side, sample, step, timestep, position, draw)`` for noise and the same with one number
+more for its offset (``draws.noise``), ``(seed, side, sample, step)`` for timesteps
+(``draws.uniform``; sides count from 1), ``(seed, 0, id, draw)`` for a recorder's visit
+(``trace``), and pairs for projections, latents and controls.
+"""
 
 SAMPLE_KEY = "sample_key"
 """Field of an example: a whole number below 2**63 that tells what its sample was computed from."""

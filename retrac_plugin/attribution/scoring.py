@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from torch import Tensor
 
 from retrac_plugin.attribution.budget import within_memory
 from retrac_plugin.attribution.job import Job
+from retrac_plugin.attribution.passes import CheckpointPass
 from retrac_plugin.attribution.query_side import query_blocks
 from retrac_plugin.attribution.rescaling import Method
 from retrac_plugin.attribution.train_side import train_products
@@ -41,7 +42,7 @@ def score(job: Job, methods: Sequence[Method], train: Examples, queries: Example
     Raises:
         RetracError: If the data, a checkpoint or a gradient cannot be used.
     """
-    setting, rescalings = job.setting, [method.rescale for method in methods]
+    setting = job.setting
     sources = ExampleSource(train, "train"), ExampleSource(queries, "queries")
     num_train, num_queries = map(len, sources)
     found = Scored(
@@ -50,18 +51,32 @@ def score(job: Job, methods: Sequence[Method], train: Examples, queries: Example
         {},
     )
     plan = job.plan(sources[0], num_queries, len(methods))
-    cut = rescalings, plan.queries_at_once
     samples = plan.samples(num_train, num_queries) * len(setting.checkpoints)
     with setting.bar(samples, methods[0].name) as bar:
-        for k, at in enumerate(setting.passes(bar.update, plan.batch_size)):
-            start, zeros = 0, job.zeros_for(at)
-            for gradients in query_blocks(at, sources[1], job.query_draws, *cut, zeros):
-                vectors = gradients.flatten(0, 1)
-                products, norms = train_products(at, sources[0], job.train_draws, vectors)
-                products = products.T.reshape(*gradients.shape[:2], -1)
-                stop = start + gradients.shape[1]
-                for total, rescale, part in zip(found.values, rescalings, products, strict=True):
-                    total[start:stop] += at.checkpoint.step_size * part * rescale(norms)
-                found.norms[k], start = norms, stop
+        for at in setting.passes(bar.update, plan.batch_size):
+            cut = [method.rescale for method in methods], plan.queries_at_once, job.zeros_for(at)
+            blocks = query_blocks(at, sources[1], job.query_draws, *cut)
+            _add(found, at, blocks, sources[0], job, methods)
             found.fallbacks.update(at.engine.fallbacks())
+            del at, blocks, cut  # or this checkpoint's weights stay while the next one loads
     return found
+
+
+def _add(
+    found: Scored,
+    at: CheckpointPass,
+    blocks: Iterable[Tensor],
+    train: ExampleSource,
+    job: Job,
+    methods: Sequence[Method],
+) -> None:
+    """Add one checkpoint's term, a block of queries after the other."""
+    start = 0
+    for gradients in blocks:
+        vectors = gradients.flatten(0, 1)
+        products, norms = train_products(at, train, job.train_draws, vectors)
+        products = products.T.reshape(*gradients.shape[:2], -1)
+        stop = start + gradients.shape[1]
+        for total, method, part in zip(found.values, methods, products, strict=True):
+            total[start:stop] += at.checkpoint.step_size * part * method.rescale(norms)
+        found.norms[at.position], start = norms, stop

@@ -23,10 +23,20 @@ def noise_of(request: Request, timesteps: Tensor, draws: int, seed: int) -> Tens
         for position, t in enumerate(row)
         for draw in range(draws)
     ]
+    return noise_at(keys, request).reshape(*timesteps.shape, draws, *request.shape)
+
+
+def noise_at(keys: Sequence[Key], request: Request) -> Tensor:
+    """Return noise ``[key, *shape]`` as training draws it: with its noise offset, where it has one.
+
+    Args:
+        keys: What the noise is a function of; no two uses may share a key, see ``randomness``.
+        request: Says the shape and the offset.
+    """
     noise = normal(keys, request.shape)
     if request.noise_offset:
         noise = noise + request.noise_offset * _channel_noise(keys, request.shape)
-    return noise.reshape(*timesteps.shape, draws, *request.shape)
+    return noise
 
 
 def _channel_noise(keys: Sequence[Key], shape: torch.Size) -> Tensor:

@@ -5,10 +5,31 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from retrac_plugin.draws.draw import Draw, Request, check_positive
 from retrac_plugin.draws.noise import noise_of
 from retrac_plugin.errors import InputError
+
+
+def evenly_spaced(rule: object, count: int, request: Request) -> Tensor:
+    """Return the middles of ``count`` equal stretches of the schedule, ``[sample, count]``.
+
+    Args:
+        rule: Whose timesteps they are, for the message.
+        count: How many.
+        request: Says the samples and the schedule.
+
+    Raises:
+        InputError: If the schedule has fewer.
+    """
+    if count > request.num_timesteps:
+        raise InputError(
+            f"{type(rule).__name__}({count}) asks for more timesteps than the schedule has "
+            f"({request.num_timesteps})"
+        )
+    middles = (2 * torch.arange(count) + 1) * request.num_timesteps // (2 * count)
+    return middles.expand(len(request.ids), -1)
 
 
 @dataclass(frozen=True)
@@ -34,11 +55,5 @@ class Strided:
 
     def draw(self, request: Request) -> Draw:
         """See ``Draws.draw``."""
-        if self.count > request.num_timesteps:
-            raise InputError(
-                f"Strided({self.count}) asks for more timesteps than the schedule has "
-                f"({request.num_timesteps})"
-            )
-        middles = (2 * torch.arange(self.count) + 1) * request.num_timesteps // (2 * self.count)
-        timesteps = middles.expand(len(request.ids), -1)
+        timesteps = evenly_spaced(self, self.count, request)
         return Draw(timesteps, noise_of(request, timesteps, self.noise_draws, self.seed))

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from dataclasses import replace
 from importlib import import_module
 from typing import Any
 
 from retrac_plugin.hookspecs import MetricEntry
+from retrac_plugin.metrics.cautions import caution
 from retrac_plugin.metrics.evidence import Evidence
 
 __all__ = ["ENTRIES", "Evidence"]
@@ -74,7 +76,7 @@ def _norm_bias(name: str, what: str, function: str) -> MetricEntry:
     return MetricEntry(name, summary, load, None, source=_XIE, needs=("scipy",))
 
 
-ENTRIES: tuple[MetricEntry, ...] = (
+_ENTRIES: tuple[MetricEntry, ...] = (
     *_on_top_lists(10),
     *_on_top_lists(50),
     *_on_top_lists(100),
@@ -138,4 +140,6 @@ ENTRIES: tuple[MetricEntry, ...] = (
         needs=("scipy",),
     ),
 )
+
+ENTRIES = tuple(replace(entry, caution=caution(entry.name)) for entry in _ENTRIES)
 """What the core registers."""

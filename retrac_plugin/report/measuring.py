@@ -9,7 +9,6 @@ import torch
 
 from retrac_plugin.hookspecs import MetricEntry
 from retrac_plugin.metrics import Evidence
-from retrac_plugin.report.cautions import caution
 from retrac_plugin.report.contents import Method, MetricRow
 
 CHANCE_DRAWS = 20
@@ -45,7 +44,7 @@ def _row(entry: MetricEntry, methods: Sequence[Method], evidence: Evidence, seed
         higher_is_better=entry.higher_is_better,
         chance=fmean(metric(values, evidence) for values in noise),
         meaning=entry.summary,
-        caution=caution(entry.name),
+        caution=entry.caution,
     )
 
 

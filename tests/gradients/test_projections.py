@@ -11,20 +11,10 @@ from retrac_plugin.gradients.projections import CountSketch, Factored
 from retrac_plugin.gradients.rules.linear import LinearProducts
 from retrac_plugin.gradients.streamed import StreamedEngine
 from tests.gradients import by_the_book
-from tests.gradients.cases import build
+from tests.gradients.cases import CASES, build
 
-CASES = (
-    "convolution_grouped",
-    "convolution_strided",
-    "convolution_1d",
-    "linear_on_sequences",
-    "functional_weights",
-    "shared_module",
-    "embedding",
-    "bare_parameters",
-    "without_rules",
-    "unet",
-)
+pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
+
 both_projections = pytest.mark.parametrize(
     "projection", [CountSketch(64, seed=3), Factored(3, small=16, seed=3)], ids=repr
 )

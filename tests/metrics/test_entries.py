@@ -39,6 +39,7 @@ def test_names_are_unique_and_summaries_one_line():
     assert len({entry.name for entry in ENTRIES}) == len(ENTRIES)
     assert all(entry.summary and "\n" not in entry.summary for entry in ENTRIES)
     assert all(entry.source for entry in ENTRIES)
+    assert all(entry.caution.endswith(".") for entry in ENTRIES)
 
 
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.name)

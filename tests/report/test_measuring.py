@@ -1,8 +1,5 @@
-import pytest
-
 from retrac_plugin.metrics import ENTRIES, Evidence
 from retrac_plugin.report import measured
-from retrac_plugin.report.cautions import caution
 from tests.report import sample
 
 BY_NAME = {entry.name: entry for entry in ENTRIES}
@@ -23,10 +20,7 @@ def test_repeats_itself():
     assert measured(*ask) == measured(*ask)
 
 
-@pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.name)
-def test_every_metric_of_ours_has_a_caution(entry):
-    assert caution(entry.name).endswith(".")
-
-
-def test_a_metric_of_others_has_none():
-    assert caution("theirs@5") == ""
+def test_a_metric_s_caution_stands_beside_its_figures():
+    entry = BY_NAME["hubness@10"]
+    (row,) = measured([entry], sample.report().methods, Evidence())
+    assert row.caution == entry.caution != ""

@@ -48,10 +48,10 @@ class DiffusionTracInCP(RescaledTracInCP):
         scheduler: The noise scheduler that ``model`` was trained with.
         loss: The loss that ``model`` was trained with.
         weight: Weight of the loss at each timestep, see ``retrac_plugin.wrap``.
-        train_draws: See ``retrac_plugin.DiffusionTracIn``, as for the following.
+        train_draws: See ``retrac_plugin.DiffusionTracIn``, as for those that follow.
         query_draws: Timesteps and noise of each query.
-        device: Where to compute; default: where the network is.
-        engine: What computes gradients; default: the core's choice.
+        device: Where to compute.
+        engine: What computes gradients.
 
     Raises:
         InputError: If arguments contradict each other or the training set cannot be used.
@@ -129,7 +129,7 @@ class DiffusionTracInCP(RescaledTracInCP):
             k: How many training samples per query, at most as many as there are; None for all.
             proponents: Whether the ``k`` highest are wanted, highest first, or the lowest.
             show_progress: Show a progress bar.
-            aggregate: Return the influence on all queries together, as one row.
+            aggregate: Return the influence on all queries together, one row.
 
         Returns:
             Scores ``[query, train]``; with ``k`` a ``KMostInfluentialResults(indices,
@@ -152,7 +152,7 @@ class DiffusionTracInCP(RescaledTracInCP):
             scores = attributor.attribute(self._train, queries).values
             return scores.sum(0, keepdim=True) if aggregate else scores
         blocks = blocks_of(attributor, self._train, queries, aggregate)
-        return KMostInfluentialResults(*running_top(blocks, k, largest=proponents))
+        return KMostInfluentialResults(*running_top(blocks, k, proponents))
 
     def self_influence(
         self,
@@ -169,10 +169,9 @@ class DiffusionTracInCP(RescaledTracInCP):
             show_progress: Show a progress bar.
             outer_loop_by_checkpoints: Changes nothing but the bars.
             query_draws: Timesteps and noise of a sample in its role as a query; with this object's
-                own, the result is the diagonal of ``influence(train)``. Default: for
-                Diffusion-TracIn those of its role as a training sample, so that its gradient meets
-                itself; for Diffusion-ReTrac, where that would be the same number for every sample,
-                this object's own.
+                own, the result is the diagonal of ``influence(train)``. Default: for TracIn those
+                of its role as a training sample, so that its gradient meets itself; for ReTrac,
+                where that would be one number for every sample, this object's own.
 
         Raises:
             RetracError: If the data, a checkpoint or a gradient cannot be used.
@@ -181,9 +180,8 @@ class DiffusionTracInCP(RescaledTracInCP):
             if query_draws is not None:
                 raise arguments.needs_diffusion("query_draws")
             return super().self_influence(inputs, show_progress, outer_loop_by_checkpoints)
-        bars = bars_of_self_influence(
-            self._text("compute"), len(self.checkpoints) if outer_loop_by_checkpoints else None
-        )
+        nested = len(self.checkpoints) if outer_loop_by_checkpoints else None
+        bars = bars_of_self_influence(self._text("compute"), nested)
         attributor = self._attributor(bars if show_progress else None)
         if query_draws is None and not self.meets_itself:
             query_draws = attributor.query_draws
