@@ -129,7 +129,8 @@ class DiffusionAttributor:
         """
         source = ExampleSource(train, "train")
         total = self.setting.zeros(len(source))
-        with self.bar(len(source)) as bar:
+        sides = 1 if query_draws is None else 2
+        with self.bar(sides * len(source)) as bar:
             for at in self.setting.passes(bar.update):
                 if query_draws is None:
                     nothing = at.zeros(0, at.engine.width)

@@ -85,5 +85,5 @@ def add_rows(total: Tensor, places: Tensor, rows: Tensor, weights: Tensor) -> No
     """
     first, last = int(places[0]), int(places[-1])
     mixing = rows.new_zeros(last - first + 1, len(rows))
-    mixing[places - first, torch.arange(len(rows))] = weights
+    mixing[places - first, torch.arange(len(rows))] = weights.to(rows.dtype)
     total[first : last + 1].addmm_(mixing, rows)

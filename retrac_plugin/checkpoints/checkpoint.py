@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -75,6 +75,10 @@ class Checkpoint:
 
 class _Copied(dict[str, Tensor]):
     """A state dict in memory of its own, which need not be copied again."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Saved as any state dict, or nothing that loads tensors only would read it.
+        return OrderedDict, (), None, None, iter(self.items())
 
 
 def _own(weights: Any) -> Any:

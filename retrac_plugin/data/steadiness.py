@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
@@ -32,8 +33,9 @@ class Steadiness:
     def __init__(self, dataset: Any, ids: Sequence[int], role: str) -> None:
         self.dataset, self.ids, self.role = dataset, ids, role
         self._looked = False
-        self._seen = torch.zeros(len(ids), dtype=torch.bool)
-        self._keys = torch.zeros(len(ids), dtype=torch.int64)
+        # No tensors: in inference mode these could not be written to afterwards.
+        self._seen = np.zeros(len(ids), dtype=np.bool_)
+        self._keys = np.zeros(len(ids), dtype=np.int64)
 
     def check_first(self) -> None:
         """Read the first few examples twice, once.
@@ -55,10 +57,10 @@ class Steadiness:
             InputError: If one of them differs.
         """
         here = slice(position, position + len(keys))
-        now = torch.tensor(keys, dtype=torch.int64)
+        now = np.array(keys, dtype=np.int64)
         changed = self._seen[here] & (self._keys[here] != now)
         if changed.any():
-            raise self._changes(self.ids[position + int(changed.nonzero()[0])])
+            raise self._changes(self.ids[position + int(changed.argmax())])
         self._seen[here], self._keys[here] = True, now
 
     def _changes(self, sample_id: int) -> InputError:

@@ -29,12 +29,12 @@ def check_prediction(prediction: Any, target: Tensor, prediction_type: str) -> N
 
 
 def check_elementwise(error: Tensor, prediction: Tensor) -> None:
-    """Refuse a loss that is not one of each element.
+    """Refuse a loss that was averaged over the samples of a batch.
 
     Raises:
-        InputError: If it is shaped otherwise than the prediction.
+        InputError: If it is not one of each element, or at least of each sample.
     """
-    if error.shape != prediction.shape:
+    if error.dim() == 0 or len(error) != len(prediction):
         raise InputError(
             f"the loss returned the shape {tuple(error.shape)} for predictions "
             f"{tuple(prediction.shape)}: expected one of each element, as reduction='none' has"

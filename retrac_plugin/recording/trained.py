@@ -9,7 +9,7 @@ from __future__ import annotations
 import gc
 import sys
 from typing import Any
-from weakref import WeakKeyDictionary, ref
+from weakref import WeakKeyDictionary, WeakSet, ref
 
 import torch
 from torch import nn
@@ -27,9 +27,13 @@ REMEDY = "no reader of runs can attribute that. In a loop of your own, use retra
 
 
 class Trained:
-    """Tells the optimiser of the denoiser from others, which count no step."""
+    """Tells the optimiser of the denoiser from others, which count no step.
+
+    Optimisers that were there before the recording began are not the script's.
+    """
 
     def __init__(self) -> None:
+        self._before = WeakSet(_optimizers(gc.get_objects()))
         self._counts: WeakKeyDictionary[Optimizer, bool] = WeakKeyDictionary()
         self._last: ref[Optimizer] | None = None
 
@@ -44,7 +48,7 @@ class Trained:
             InputError: If it trains what no reader can read.
         """
         if optimizer not in self._counts:
-            self._counts[optimizer] = _trains_denoiser(optimizer, shape)
+            self._counts[optimizer] = _trains_denoiser(optimizer, shape, self._before)
 
     def counts(self, optimizer: Optimizer) -> bool:
         """Return whether the steps of an optimiser are those of the training."""
@@ -71,7 +75,9 @@ class Trained:
         self._last = ref(optimizer)
 
 
-def _trains_denoiser(optimizer: Optimizer, shape: torch.Size | None) -> bool:
+def _trains_denoiser(
+    optimizer: Optimizer, shape: torch.Size | None, before: WeakSet[Optimizer]
+) -> bool:
     """Return whether an optimiser trains a denoiser of diffusers, or no optimiser does."""
     living, own = gc.get_objects(), _parameters(optimizer)
     models = _of_class(living, *DIFFUSERS)
@@ -80,7 +86,7 @@ def _trains_denoiser(optimizer: Optimizer, shape: torch.Size | None) -> bool:
         _check_readable(model, shape)
     if trained:
         return True
-    optimizers = [found for found in living if issubclass(type(found), Optimizer)]
+    optimizers = [found for found in _optimizers(living) if found not in before]
     if any(_holds(model, _parameters(other)) for other in optimizers for model in models):
         return False
     if models and any(_holds(encoder, own) for encoder in _of_class(living, *TRANSFORMERS)):
@@ -110,6 +116,10 @@ def _check_readable(model: Any, shape: torch.Size | None) -> None:
 def _parameters(optimizer: Any) -> set[int]:
     groups = getattr(optimizer, "param_groups", ())
     return {id(parameter) for group in groups for parameter in group["params"]}
+
+
+def _optimizers(living: list[Any]) -> list[Optimizer]:
+    return [found for found in living if issubclass(type(found), Optimizer)]
 
 
 def _holds(model: nn.Module, parameters: set[int]) -> bool:

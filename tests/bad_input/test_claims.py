@@ -16,7 +16,7 @@ from retrac_adapters.scripts.config_sizes import check_sizes
 from retrac_plugin.checkpoints.weight_files import read_weights
 from retrac_plugin.data.image_files import read_examples
 from retrac_plugin.errors import CheckpointError, InputError, TraceError
-from retrac_plugin.trace.trace import read_trace
+from retrac_plugin.trace.reading import read_trace
 from tests.fuzzing.formats import FORMATS
 from tests.fuzzing.reading import Outcome, outcome_of
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import diffusers  # noqa: F401  # its adapter wraps the task's network once it is there
 import torch
 
 import retrac_plugin as retrac

@@ -124,7 +124,7 @@ def test_memory_that_does_not_suffice_names_the_option(files, tmp_path, monkeypa
     def too_much(self, *shape):
         return torch.empty(2**60)
 
-    monkeypatch.setattr("retrac_plugin.attribution.attributors.DiffusionAttributor.zeros", too_much)
+    monkeypatch.setattr("retrac_plugin.attribution.setting.Setting.zeros", too_much)
     result = attribute(files, "--out", tmp_path)
     assert refused(result, "does not fit into memory", "Give --max-memory, such as '4GB'")
     with pytest.raises(MemoryError, match="max_memory="):

@@ -47,7 +47,7 @@ def test_a_second_loss(name):
 
 @pytest.mark.parametrize("extra", [{"scheduler": DDPMScheduler()}, {"loss": "l1"}])
 def test_a_second_wrapping(extra):
-    with pytest.raises(InputError, match=r"pass scheduler and loss to retrac_plugin\.wrap"):
+    with pytest.raises(InputError, match=r"pass scheduler, loss and weight to retrac_plugin\.wrap"):
         make(DiffusionReTracCP, small_case(), **extra)
 
 

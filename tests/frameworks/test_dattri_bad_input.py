@@ -13,11 +13,11 @@ from tests.small import small_case
 from dattri.task import AttributionTask  # isort: skip
 
 
-def test_a_task_that_knows_no_timesteps():
+def test_a_task_that_knows_no_timesteps_takes_no_draws():
     network = small_case().network
     plain = AttributionTask(lambda params, data: 0, network, network.state_dict())
-    with pytest.raises(InputError, match=r"expected a DiffusionAttributionTask, .*got a Attr"):
-        DiffusionReTracAttributor(plain)
+    with pytest.raises(InputError, match=r"train_draws"):
+        DiffusionReTracAttributor(plain, train_draws=retrac.Uniform(1))
 
 
 def test_a_task_with_another_output_function():

@@ -25,7 +25,7 @@ from retrac_plugin.data.encoded import EncodedRows
 from retrac_plugin.data.image_files import read_examples
 from retrac_plugin.recording.visit_log import VisitLog, Visits
 from retrac_plugin.trace.parts import Origin
-from retrac_plugin.trace.trace import read_trace
+from retrac_plugin.trace.reading import read_trace
 from tests.fuzzing import damage
 from tests.run_folders import record, write_run
 

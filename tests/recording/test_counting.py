@@ -10,7 +10,9 @@ from transformers import CLIPTextConfig, CLIPTextModel
 import retrac_plugin as retrac
 from retrac_plugin.errors import InputError
 from retrac_plugin.recording import ScriptRecording, watching
+from retrac_plugin.recording.trained import Trained
 from tests.recording.running import fresh_process
+from tests.run_folders import tiny_unet
 
 IMAGES = torch.linspace(-1, 1, 6 * 64).view(6, 1, 8, 8)
 
@@ -332,3 +334,13 @@ def test_a_text_encoder_may_be_trained_beside_the_denoiser(recording, tmp_path):
         noised(clean)
         optimizer.step()
     assert len(retrac.read_trace(tmp_path / "run").ids) == 6
+
+
+def test_what_was_trained_before_the_recording_is_not_the_script_s(tmp_path):
+    """A denoiser and its optimiser that someone else holds: the script's own still counts."""
+    theirs = tiny_unet()
+    held = torch.optim.SGD(theirs.parameters(), lr=0.1)
+    judged, own = Trained(), torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.5)
+    judged.judge(own, None)
+    assert judged.counts(own)
+    assert held.param_groups
