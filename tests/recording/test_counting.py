@@ -12,7 +12,6 @@ from retrac_plugin.errors import InputError
 from retrac_plugin.recording import ScriptRecording, watching
 from retrac_plugin.recording.trained import Trained
 from tests.recording.running import fresh_process
-from tests.run_folders import tiny_unet
 
 IMAGES = torch.linspace(-1, 1, 6 * 64).view(6, 1, 8, 8)
 
