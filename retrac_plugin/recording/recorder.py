@@ -77,12 +77,13 @@ class Recorder:
                 no whole numbers.
         """
         ids = torch.as_tensor(ids, dtype=torch.int64).cpu()
+        timesteps = timesteps.detach().cpu()  # once: each look at a device's values waits for it
         self._check(ids, timesteps, samples)
         self.step = self.step if step is None else step
         self._remember_content(ids, samples)
         count, draw = len(ids), self._next_draw()
         self._columns["ids"].append(ids)
-        self._columns["timesteps"].append(timesteps.detach().to("cpu", torch.int64))
+        self._columns["timesteps"].append(timesteps.to(torch.int64))
         self._columns["steps"].append(torch.full((count,), self.step))
         self._columns["draws"].append(torch.full((count,), draw))
         self._columns["step_sizes"].append(torch.full((count,), step_size, dtype=torch.float64))
