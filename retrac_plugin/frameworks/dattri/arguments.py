@@ -91,3 +91,20 @@ def weighted(
             f"{len(checkpoints)} weights, got {len(weights)}"
         )
     return [replace(c, step_size=float(w)) for c, w in zip(checkpoints, weights, strict=True)]
+
+
+def check_no_draws(**given: Any) -> None:
+    """Refuse timesteps and noise for a task that knows neither.
+
+    Args:
+        **given: Draws by the name of their argument; None where none were given.
+
+    Raises:
+        InputError: If some were given.
+    """
+    named = [name for name, draws in given.items() if draws is not None]
+    if named:
+        raise InputError(
+            f"{', '.join(named)}: a task of dattri's own knows no timesteps and no noise. Expected "
+            "a DiffusionAttributionTask, or no draws"
+        )

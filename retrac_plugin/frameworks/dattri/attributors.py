@@ -22,6 +22,7 @@ from retrac_plugin.errors import InputError
 from retrac_plugin.frameworks.dattri import features
 from retrac_plugin.frameworks.dattri.arguments import (
     attributing,
+    check_no_draws,
     check_normalized,
     diffusion_task,
     takes_norms_away,
@@ -85,6 +86,7 @@ class DiffusionBaseAttributor(BaseAttributor):  # type: ignore[misc]  # dattri i
         check_normalized(normalized_grad, self.core)
         self._plain = None
         if isinstance(task, AttributionTask) and not isinstance(task, DiffusionAttributionTask):
+            check_no_draws(train_draws=train_draws, query_draws=query_draws)
             self._plain = plain_attributor(
                 task,
                 weight_list,
