@@ -19,10 +19,11 @@ Key = tuple[int, ...]
 """What the numbers are for: a seed, a sample's key, a checkpoint, a timestep, ...
 
 Two uses never share a key: they differ in its length, or in a fixed number at a fixed place. In use
-are ``(seed, side, sample, step, timestep, position, draw)`` for noise and the same with one number
-more for its offset (``draws.noise``), ``(seed, side, sample, step)`` for timesteps
-(``draws.uniform``; sides count from 1), ``(seed, 0, id, draw)`` for a recorder's visit
-(``trace``), and pairs for projections, latents and controls.
+are ``(seed, side, sample, step, timestep, position, draw)`` for noise (``draws.noise``), ``(seed,
+side, sample, step)`` for timesteps (``draws.uniform``; sides are 1 and 2), ``(seed, 3, timestep,
+draw)`` for noise that all samples share (``draws.shared``), each noise with one number more for its
+offset, ``(seed, 0, id, draw)`` for a recorder's visit (``trace``), and pairs for projections,
+latents and controls.
 """
 
 SAMPLE_KEY = "sample_key"

@@ -70,7 +70,12 @@ class Setting:
         return cls(model, series, batch_size, _device(device, model), engine, progress)
 
     def at(
-        self, position: int, tick: Tick, batch_size: int | None = None, output: Output = LOSS
+        self,
+        position: int,
+        tick: Tick,
+        batch_size: int | None = None,
+        output: Output = LOSS,
+        engine: EngineFactory | None = None,
     ) -> CheckpointPass:
         """Load one checkpoint, to take gradients there.
 
@@ -79,12 +84,13 @@ class Setting:
             tick: Called with the number of samples done.
             batch_size: Samples per network pass, where they are not the setting's.
             output: Of what the gradients are taken.
+            engine: What computes them, where it is not the setting's.
         """
         return CheckpointPass(
             output.of(self.model),
             self.checkpoints[position],
             position,
-            self.engine,
+            engine or self.engine,
             self.device,
             batch_size or self.batch_size,
             tick,

@@ -8,6 +8,7 @@ of a sample are averaged into its one gradient.
 from retrac_plugin.draws.draw import Draw, Draws, Request, WeightedDraw, draw_within
 from retrac_plugin.draws.given import Given
 from retrac_plugin.draws.recorded import Recorded
+from retrac_plugin.draws.shared import Shared
 from retrac_plugin.draws.strided import Strided
 from retrac_plugin.draws.uniform import Uniform
 
@@ -17,6 +18,7 @@ __all__ = [
     "Given",
     "Recorded",
     "Request",
+    "Shared",
     "Strided",
     "Uniform",
     "WeightedDraw",

@@ -62,6 +62,12 @@ ENTRIES: tuple[AttributorEntry, ...] = (
         "MOTIVE, arXiv 2601.08828",
     ),
     _entry(
+        "retrac-paired",
+        "ReTrac with each timestep of a training sample against the same of the query",
+        "first_order:PairedReTrac",
+        "DMin, arXiv 2412.08637; MOTIVE, arXiv 2601.08828",
+    ),
+    _entry(
         "retrac-replay",
         "ReTrac with every recorded visit since the checkpoint before, each normalised",
         "replay:ReplayedReTrac",
@@ -108,6 +114,36 @@ ENTRIES: tuple[AttributorEntry, ...] = (
         "ReTrac's normalised gradients through TRAK's curvature; our hybrid",
         "trak:CurvedReTrac",
         "this package",
+    ),
+    _entry(
+        "retrac-kernel",
+        "directions of a random probe's gradient, a kernel ridge a timestep; ours",
+        "timestep_kernels:RetracKernel",
+        "this package",
+    ),
+    _entry(
+        "retrac-ridge",
+        "its linear form, for training sets of any size; ours",
+        "timestep_kernels:RetracRidge",
+        "this package",
+    ),
+    _entry(
+        "activation-kernel",
+        "its kernel on activations of the up blocks, by forward passes alone; ours",
+        "timestep_kernels:ActivationKernel",
+        "this package",
+    ),
+    _entry(
+        "untrained-kernel",
+        "activation-kernel of the network before training: a control",
+        "timestep_kernels:UntrainedKernel",
+        "baseline",
+    ),
+    _entry(
+        "pixel-kernel",
+        "kernel ridge on the images' pixels: a control",
+        "baselines:PixelKernel",
+        "baseline",
     ),
     _entry(
         "pixel-similarity",

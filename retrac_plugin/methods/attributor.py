@@ -10,23 +10,28 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from retrac_plugin.attribution.features import KEPT, Side
+from retrac_plugin.attribution.features import KEPT, Side, Treatment
 from retrac_plugin.attribution.overriding import does_otherwise
 from retrac_plugin.attribution.scores import Scores
 from retrac_plugin.attribution.setting import Progress
 from retrac_plugin.checkpoints.checkpoint import Checkpoint
 from retrac_plugin.data.examples import Examples, ExampleSource
-from retrac_plugin.draws import Draws
+from retrac_plugin.draws import Draws, Shared
 from retrac_plugin.errors import InputError
+from retrac_plugin.gradients.engine import EngineFactory
 from retrac_plugin.methods.features import (
     Bank,
     Feature,
+    QuerySide,
     add_features,
+    as_they_are,
     cost_of,
     drop_features,
 )
+from retrac_plugin.methods.kernel_ridge import Limit
 from retrac_plugin.methods.setting import DEFAULT, FeatureSetting, Gradients
 from retrac_plugin.model.diffusion import DiffusionModel
+from retrac_plugin.model.outputs import Output
 
 
 class FeatureAttributor(ABC):
@@ -36,10 +41,10 @@ class FeatureAttributor(ABC):
         model: See ``Setting``, like ``batch_size``, ``device`` and ``progress``.
         checkpoints: Methods of a single model use the last.
         train_draws: Not used: these methods take both sides at the same timesteps.
-        query_draws: Timesteps and noise of either side. Default: ``Strided(10, noise_draws=4)``.
+        query_draws: Timesteps and noise of either side. Default: ``Shared(10)``.
         batch_size: All draws of a sample share a network pass.
         device: See ``Setting``.
-        gradients: What computes gradients, and what is kept of them.
+        gradients: What computes gradients, and what is kept of them. Default: the method's.
         progress: See ``Setting``.
 
     Raises:
@@ -49,6 +54,10 @@ class FeatureAttributor(ABC):
     name: ClassVar[str]
     draws_alike: ClassVar[bool] = True
     """A benchmark is to give both sides the same timesteps, and as many draws."""
+    limit: ClassVar[Limit | None] = None
+    """How many training samples it takes."""
+    gradients: ClassVar[Gradients] = DEFAULT
+    """What computes gradients, and what is kept of them, unless told otherwise."""
 
     def __init__(
         self,
@@ -59,11 +68,13 @@ class FeatureAttributor(ABC):
         query_draws: Draws | None = None,
         batch_size: int = 64,
         device: str | torch.device | None = None,
-        gradients: Gradients = DEFAULT,
+        gradients: Gradients | None = None,
         progress: Progress = None,
     ) -> None:
+        draws = Shared(10) if query_draws is None else query_draws
+        chosen = gradients or type(self).gradients
         self.setting = FeatureSetting.build(
-            model, checkpoints, query_draws, batch_size, device, gradients, progress
+            model, checkpoints, draws, batch_size, device, chosen, progress
         )
 
     @abstractmethod
@@ -85,6 +96,19 @@ class FeatureAttributor(ABC):
             RetracError: If the data, a checkpoint or a gradient cannot be used.
         """
         return next(_sharing_in_turn([self], train, queries))
+
+    def feature(
+        self,
+        checkpoint: int,
+        output: Output,
+        treatment: Treatment,
+        queries: QuerySide = as_they_are,
+        engine: EngineFactory | None = None,
+    ) -> Feature:
+        """Return a feature at the method's draws, projected as the method projects."""
+        computes = engine or self.setting.computing.engine
+        draws, projection = self.setting.draws, self.setting.projection
+        return Feature(checkpoint, output, treatment, draws, projection, computes, queries)
 
     @property
     def last(self) -> int:
@@ -130,13 +154,12 @@ def attribute_in_turn(
     through the network.
 
     Args:
-        attributors: They must share everything that decides features.
+        attributors: They must share model, checkpoints, device and engine.
         train: The training set.
         queries: The images to explain.
 
     Raises:
-        InputError: If the attributors differ in model, checkpoints, draws or gradients, or one
-            overrides ``attribute``.
+        InputError: If the attributors differ in these, or one overrides ``attribute``.
     """
     if any(map(scores_by_itself, attributors)):
         raise InputError(
@@ -153,12 +176,15 @@ def scores_by_itself(attributor: FeatureAttributor) -> bool:
 def _sharing_in_turn(
     attributors: Sequence[FeatureAttributor], train: Examples, queries: Examples
 ) -> Iterator[Scores]:
-    setting = attributors[0].setting
+    setting = attributors[0].setting.computing
     for other in attributors[1:]:
-        differing = setting.differences(other.setting)
+        differing = setting.differences(other.setting.computing)
         if differing:
             raise InputError(f"attributors must share {', '.join(differing)} to share features")
     sources = ExampleSource(train, "train"), ExampleSource(queries, "queries")
+    for attributor in attributors:
+        if attributor.limit is not None:
+            attributor.limit.check(attributor.name, len(sources[0]))
     bank: Bank = {}
     for position, attributor in enumerate(attributors):
         add_features(bank, setting, attributor.needs(), *sources)

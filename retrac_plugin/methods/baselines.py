@@ -14,6 +14,7 @@ from retrac_plugin.attribution.scores import Scores
 from retrac_plugin.checkpoints.checkpoint import Checkpoint
 from retrac_plugin.data.examples import Examples, ExampleSource
 from retrac_plugin.draws import Draws, Strided
+from retrac_plugin.methods.kernel_ridge import Limit, kernel_weights
 from retrac_plugin.methods.losses import mean_losses
 from retrac_plugin.model.diffusion import DiffusionModel
 from retrac_plugin.randomness import normal
@@ -90,6 +91,27 @@ class PixelSimilarity(Baseline):
     def _pixels(self, source: ExampleSource) -> Tensor:
         blocks = source.blocks(self.batch_size)
         return torch.cat([block.samples.flatten(1) for block in blocks])
+
+
+class PixelKernel(PixelSimilarity):
+    """Kernel ridge regression on pixels, ``k(x, y) = exp(-|x - y|^2 / (m / 2))``, damping 1.
+
+    ``m`` is the median squared distance of two training images. What a method on gradients must
+    beat before it can claim to see more than likeness.
+    """
+
+    name = "pixel kernel"
+    LIMIT: ClassVar[Limit] = Limit(instead="pixel-similarity")
+
+    def score(self, train: ExampleSource, queries: ExampleSource) -> Tensor:
+        """See ``Baseline.score``."""
+        self.LIMIT.check(self.name, len(train))
+        ours, theirs = self._pixels(train).double(), self._pixels(queries).double()
+        own = torch.cdist(ours, ours).square()
+        pairs = torch.triu_indices(len(own), len(own), min(1, len(own) - 1)).unbind()
+        width = (own[pairs].median() / 2).clamp(min=torch.finfo(own.dtype).tiny)
+        query_kernel = torch.exp(-torch.cdist(theirs, ours).square() / width)
+        return kernel_weights(query_kernel, torch.exp(-own / width), damping=1.0)
 
 
 class FeatureSimilarity(PixelSimilarity):

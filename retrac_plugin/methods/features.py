@@ -1,7 +1,8 @@
 """The feature bank: projected gradients of the training set and the queries, each computed once.
 
-A feature of a sample is the mean over its timesteps of its gradient, projected to ``d`` numbers.
-Methods say which features they need; methods that need the same ones share them.
+A feature of a sample is its gradient, projected to ``d`` numbers: the mean over its timesteps, or
+one row a timestep. Methods say which features they need; methods that need the same ones share
+them.
 """
 
 from __future__ import annotations
@@ -16,40 +17,48 @@ import torch
 
 from retrac_plugin.attribution.features import Side, Treatment, features_of
 from retrac_plugin.attribution.passes import CheckpointPass
+from retrac_plugin.attribution.setting import Setting
 from retrac_plugin.data.examples import ExampleSource
 from retrac_plugin.draws import Draws
+from retrac_plugin.gradients.engine import EngineFactory
+from retrac_plugin.gradients.projections import Projection
 from retrac_plugin.gradients.row_norms import row_norms
 from retrac_plugin.gradients.streamed import StreamedEngine
 from retrac_plugin.methods.curvature import Curvature
-from retrac_plugin.methods.setting import FeatureSetting
 from retrac_plugin.model.checks import check_deterministic
 from retrac_plugin.model.outputs import Output
 
-QuerySide = Callable[[FeatureSetting, CheckpointPass, ExampleSource], tuple[ExampleSource, Draws]]
+QuerySide = Callable[[Draws, CheckpointPass, ExampleSource], tuple[ExampleSource, Draws]]
 """What is led through the network for the queries, as many samples for each, side by side."""
 
 
 def as_they_are(
-    setting: FeatureSetting, at: CheckpointPass, queries: ExampleSource
+    draws: Draws, at: CheckpointPass, queries: ExampleSource
 ) -> tuple[ExampleSource, Draws]:
     """Lead the queries themselves through the network."""
-    return queries, setting.draws
+    return queries, draws
 
 
 @dataclass(frozen=True)
 class Feature:
-    """One kind of feature.
+    """One kind of feature, by all that decides it beside the model and the samples.
 
     Attributes:
         checkpoint: Position of the checkpoint in the series.
         output: Of which output the gradient is taken.
-        treatment: What happens to the gradients before their mean.
+        treatment: What is made of a sample's gradients.
+        draws: Timesteps and noise of both sides.
+        projection: What is kept of a gradient.
+        engine: What computes gradients, or what stands for them.
         queries: What stands for the queries.
     """
 
     checkpoint: int
     output: Output
     treatment: Treatment
+    draws: Draws
+    projection: Projection
+    engine: EngineFactory
     queries: QuerySide = as_they_are
 
     @property
@@ -93,14 +102,12 @@ Bank = dict[Feature, Pair]
 
 def add_features(
     bank: Bank,
-    setting: FeatureSetting,
+    setting: Setting,
     wanted: Iterable[Feature],
     train: ExampleSource,
     queries: ExampleSource,
 ) -> None:
     """Add to a bank what it lacks of the wanted features, each computed once.
-
-    Both sides are taken at ``setting.draws``, the noise of a sample depending on its side.
 
     Raises:
         RetracError: If the data, a checkpoint or a gradient cannot be used.
@@ -108,16 +115,18 @@ def add_features(
     check_deterministic(setting.model.network)
     lacking = sorted(set(wanted) - bank.keys(), key=lambda feature: feature.checkpoint)
     samples = (len(train) + len(queries)) * len(lacking)
-    with setting.computing.bar(samples, "features") as bar:
+    with setting.bar(samples, "features") as bar:
         for feature in lacking:
-            at = setting.computing.at(feature.checkpoint, bar.update, output=feature.output)
+            at = setting.at(
+                feature.checkpoint, bar.update, output=feature.output, engine=feature.engine
+            )
             alike = (pair for known, pair in bank.items() if known.of_train == feature.of_train)
             pair = next(alike, None)
             if pair is None:
-                ours, cost = _timed(setting, at, feature, train, "train")
+                ours, cost = _timed(at, feature, train, "train")
             else:
                 ours, cost = pair.train, pair.train_cost
-            bank[feature] = Pair(ours, cost, *_timed(setting, at, feature, queries, "query"))
+            bank[feature] = Pair(ours, cost, *_timed(at, feature, queries, "query"))
 
 
 def cost_of(bank: Bank, wanted: Iterable[Feature]) -> Cost:
@@ -135,13 +144,13 @@ def drop_features(bank: Bank, wanted: Iterable[Feature]) -> None:
 
 
 def _timed(
-    setting: FeatureSetting, at: CheckpointPass, feature: Feature, source: ExampleSource, side: str
+    at: CheckpointPass, feature: Feature, source: ExampleSource, side: str
 ) -> tuple[Side, Cost]:
     start = time.perf_counter()
-    given, draws = source, setting.draws
+    given, draws = source, feature.draws
     if side == "query":
-        given, draws = feature.queries(setting, at, source)
-    rows = _side(setting, at, given, draws, feature.treatment, side)
+        given, draws = feature.queries(draws, at, source)
+    rows = _side(at, feature, given, draws, side)
     found = rows if len(given) == len(source) else _means(rows, len(source))
     timesteps_each, noise_each = draws.per_sample()
     return found, Cost(time.perf_counter() - start, len(given) * timesteps_each * noise_each)
@@ -155,15 +164,10 @@ def _means(side: Side, count: int) -> Side:
 
 
 def _side(
-    setting: FeatureSetting,
-    at: CheckpointPass,
-    source: ExampleSource,
-    draws: Draws,
-    treatment: Treatment,
-    side: str,
+    at: CheckpointPass, feature: Feature, source: ExampleSource, draws: Draws, side: str
 ) -> Side:
     """Return one side's features; no gradient is held whole."""
-    engine = cast(StreamedEngine, at.engine)  # as the setting made it
-    project = partial(engine.features, projection=setting.projection)
-    blocks = features_of(at, source, draws, side, treatment, project)
+    engine = cast(StreamedEngine, at.engine)  # or what projects as it does
+    project = partial(engine.features, projection=feature.projection)
+    blocks = features_of(at, source, draws, side, feature.treatment, project)
     return Side(*map(torch.cat, zip(*blocks, strict=True)))

@@ -6,12 +6,15 @@ Zheng et al. (D-TRAK, ICLR 2024), on projected gradients with exact norms.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import Tensor
 
-from retrac_plugin.attribution.features import KEPT, UNIT_PER_DRAW
+from retrac_plugin.attribution.features import DIRECTIONS, KEPT, UNIT_PER_DRAW
 from retrac_plugin.attribution.rescaling import unit_norm
 from retrac_plugin.methods.attributor import FeatureAttributor
 from retrac_plugin.methods.features import Bank, Feature, Pair
+from retrac_plugin.methods.setting import A_TIMESTEP, Gradients
 from retrac_plugin.model.outputs import LOSS
 
 
@@ -32,7 +35,7 @@ class GradientDot(FeatureAttributor):
 
     def needs(self) -> list[Feature]:
         """See ``FeatureAttributor.needs``."""
-        return [Feature(self.last, LOSS, KEPT)]
+        return [self.feature(self.last, LOSS, KEPT)]
 
     def score(self, bank: Bank) -> Tensor:
         """See ``FeatureAttributor.score``."""
@@ -58,7 +61,7 @@ class TracInCP(FeatureAttributor):
 
     def needs(self) -> list[Feature]:
         """See ``FeatureAttributor.needs``."""
-        return [Feature(k, LOSS, KEPT) for k in range(self.last + 1)]
+        return [self.feature(k, LOSS, KEPT) for k in range(self.last + 1)]
 
     def score(self, bank: Bank) -> Tensor:
         """See ``FeatureAttributor.score``."""
@@ -95,4 +98,25 @@ class PerDrawReTrac(TracInCP):
 
     def needs(self) -> list[Feature]:
         """See ``FeatureAttributor.needs``."""
-        return [Feature(k, LOSS, UNIT_PER_DRAW) for k in range(self.last + 1)]
+        return [self.feature(k, LOSS, UNIT_PER_DRAW) for k in range(self.last + 1)]
+
+
+class PairedReTrac(TracInCP):
+    """``sum_k eta_k 1/T sum_t cos(g_q^k(t), g_i^k(t))``: timesteps of both sides in pairs.
+
+    ReTrac as DMin (arXiv 2412.08637) and MOTIVE (arXiv 2601.08828, eq. 6) pair them, a training
+    sample at a timestep with the query at the same timestep and noise. They use one checkpoint,
+    here all that are given.
+    """
+
+    name = "Diffusion-ReTrac, paired"
+    gradients: ClassVar[Gradients] = A_TIMESTEP
+
+    def needs(self) -> list[Feature]:
+        """See ``FeatureAttributor.needs``."""
+        return [self.feature(k, LOSS, DIRECTIONS) for k in range(self.last + 1)]
+
+    def compare(self, pair: Pair) -> Tensor:
+        """See ``TracInCP.compare``."""
+        queries, train = pair.queries.features, pair.train.features
+        return queries.flatten(1) @ train.flatten(1).T / train.shape[1]

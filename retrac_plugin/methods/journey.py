@@ -20,7 +20,6 @@ from retrac_plugin.checkpoints.checkpoint import load_into
 from retrac_plugin.data.examples import Block, ExampleSource
 from retrac_plugin.draws import Draw, Draws, Request, draw_within
 from retrac_plugin.methods.features import Feature
-from retrac_plugin.methods.setting import FeatureSetting
 from retrac_plugin.methods.trak import TRAK
 from retrac_plugin.model.diffusion import LOSS_WEIGHT, DiffusionModel
 
@@ -91,7 +90,7 @@ class JourneyTRAK(TRAK):
 
 
 def along_the_way(
-    setting: FeatureSetting, at: CheckpointPass, queries: ExampleSource
+    draws: Draws, at: CheckpointPass, queries: ExampleSource
 ) -> tuple[ExampleSource, Draws]:
     """Return the pictures foreseen on the queries' way through the sampler, and their timesteps."""
     examples: list[dict[str, Any]] = []
@@ -99,11 +98,11 @@ def along_the_way(
     keys: dict[int, int] = {}
     wanted: list[Tensor] = []
     places: list[Tensor] = []
-    for block in queries.blocks(setting.computing.batch_size):
-        timesteps = _timesteps(setting, at, queries, block)
-        order = by_noise(setting.model, timesteps)
+    for block in queries.blocks(at.batch_size):
+        timesteps = _timesteps(draws, at, queries, block)
+        order = by_noise(at.model, timesteps)
         timesteps = timesteps.gather(-1, order)
-        foreseen = way(setting.model, _tensors(setting, at), block, timesteps)
+        foreseen = way(at.model, _tensors(at), block, timesteps)
         wanted.append(timesteps.flatten())
         places.append(order.flatten())
         keys.update(zip(block.ids, block.keys, strict=True))
@@ -111,17 +110,15 @@ def along_the_way(
             conditions = tree_map(lambda tensor, q=q: tensor[q], block.conditions)
             examples += [{"sample": picture, **conditions} for picture in pictures]
             ids += [block.ids[q]] * len(pictures)
-    draws = AlongTheWay(setting.draws, ids, keys, torch.cat(wanted), torch.cat(places))
-    return ExampleSource(examples, "queries"), draws
+    along = AlongTheWay(draws, ids, keys, torch.cat(wanted), torch.cat(places))
+    return ExampleSource(examples, "queries"), along
 
 
-def _tensors(setting: FeatureSetting, at: CheckpointPass) -> dict[str, Tensor]:
-    return load_into(setting.model.network, at.checkpoint, setting.computing.device)
+def _tensors(at: CheckpointPass) -> dict[str, Tensor]:
+    return load_into(at.model.network, at.checkpoint, at.device)
 
 
-def _timesteps(
-    setting: FeatureSetting, at: CheckpointPass, queries: ExampleSource, block: Block
-) -> Tensor:
+def _timesteps(draws: Draws, at: CheckpointPass, queries: ExampleSource, block: Block) -> Tensor:
     """Return the queries' timesteps, ``[query, T]``."""
     step = at.position if at.checkpoint.step is None else at.checkpoint.step
     request = Request(
@@ -132,9 +129,9 @@ def _timesteps(
         queries.dataset_size,
         at.position,
         step,
-        *setting.model.drawing,
+        *at.model.drawing,
     )
-    return draw_within(setting.draws, request).timesteps
+    return draw_within(draws, request).timesteps
 
 
 def by_noise(model: DiffusionModel, timesteps: Tensor) -> Tensor:

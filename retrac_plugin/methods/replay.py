@@ -18,7 +18,7 @@ from retrac_plugin.attribution.scores import Scores
 from retrac_plugin.attribution.setting import Progress
 from retrac_plugin.checkpoints.checkpoint import Checkpoint
 from retrac_plugin.data.examples import Examples, ExampleSource
-from retrac_plugin.draws import Draw, Draws, Recorded, Request, Uniform
+from retrac_plugin.draws import Draw, Draws, Recorded, Request, Strided, Uniform
 from retrac_plugin.errors import TraceError
 from retrac_plugin.gradients.engine import Features
 from retrac_plugin.methods.setting import DEFAULT, FeatureSetting, Gradients
@@ -106,8 +106,9 @@ class ReplayedReTrac:
         gradients: Gradients = DEFAULT,
         progress: Progress = None,
     ) -> None:
+        draws = Strided(10, noise_draws=4) if query_draws is None else query_draws
         self.setting = FeatureSetting.build(
-            model, checkpoints, query_draws, batch_size, device, gradients, progress
+            model, checkpoints, draws, batch_size, device, gradients, progress
         )
         self.train_draws: Draws = Uniform(1) if train_draws is None else train_draws
 

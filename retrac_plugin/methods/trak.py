@@ -48,7 +48,7 @@ class TRAK(FeatureAttributor):
 
     def needs(self) -> list[Feature]:
         """See ``FeatureAttributor.needs``."""
-        return [Feature(self.last, self.output, self.treatment)]
+        return [self.feature(self.last, self.output, self.treatment)]
 
     def score(self, bank: Bank) -> Tensor:
         """See ``FeatureAttributor.score``."""

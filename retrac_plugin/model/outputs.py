@@ -77,12 +77,28 @@ def elbo_weight(schedule: NoiseSchedule) -> TimestepWeight:
     return weight
 
 
+def _reversed(x: Tensor, noise: Tensor, a: Tensor, s: Tensor) -> Tensor:
+    """Return the noise with its elements in reverse order: as random, and of nobody's picture."""
+    return noise.flatten(1).flip(1).view_as(noise)
+
+
+def _product(prediction: Tensor, probe: Tensor) -> Tensor:
+    return prediction * probe
+
+
 LOSS = Output("loss", lambda model: model)
 MEAN_SQUARED_NORM = Output("mean-squared-l2-norm", _of_prediction(torch.square))
 MEAN = Output("mean", _of_prediction(lambda f: f))
 L1_NORM = Output("l1-norm", _of_prediction(_norm(1)))
 L2_NORM = Output("l2-norm", _of_prediction(_norm(2)))
 LINF_NORM = Output("linf-norm", _of_prediction(_norm(torch.inf)))
+PROBE = Output(
+    "random probe",
+    lambda model: replace(model, element_loss=_product, weight=None, target=_reversed),
+)
+"""``<f, v> / elements`` with a Gaussian ``v``, the noise of the draw in reverse. Where all samples
+share their noise they share ``v``, and the inner product of two gradients is a sample of the trace
+of ``J_x J_y^T``, ``J`` the prediction's Jacobian: of the neural tangent kernel."""
 WEIGHTED_MSE = Output(
     "weighted-mse",
     lambda model: replace(model, element_loss=squared_error, weight=elbo_weight(model.schedule)),

@@ -1,0 +1,126 @@
+"""Methods that compare directions at each timestep by a kernel, and add up over timesteps.
+
+``u_t(x)`` is the direction of what is known of sample ``x`` at timestep ``t``, under noise that all
+samples share. What is common to the training set, large under shared noise, goes:
+``c_t(x) = (u_t(x) - m_t) / |u_t(x) - m_t|`` with ``m_t`` the training set's mean. A score is
+``sum_t [k(c_t(q), C_t) (k(C_t, C_t) + lambda I)^-1]_i``, see ``kernel_ridge``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, ClassVar, NamedTuple
+
+from torch import Tensor
+
+from retrac_plugin.attribution.features import DIRECTIONS
+from retrac_plugin.attribution.rescaling import unit_norm
+from retrac_plugin.errors import InputError
+from retrac_plugin.gradients.engine import EngineFactory
+from retrac_plugin.gradients.row_norms import row_norms
+from retrac_plugin.methods.activations import Activations, untrained_activations
+from retrac_plugin.methods.attributor import FeatureAttributor
+from retrac_plugin.methods.features import Bank, Feature, Pair
+from retrac_plugin.methods.kernel_ridge import Limit, cubic, linear
+from retrac_plugin.methods.setting import A_TIMESTEP, Gradients
+from retrac_plugin.model.outputs import LOSS, PROBE, Output
+
+
+class Recipe(NamedTuple):
+    """What the methods differ in."""
+
+    output: Output
+    """Of what the gradient is taken."""
+    weights: Callable[[Tensor, Tensor, float], Tensor]
+    """``(train [train, d], queries [query, d], damping) -> [query, train]``."""
+    damping: float
+    """Unless told otherwise."""
+    engine: EngineFactory | None = None
+    """What stands for gradients; None: they do."""
+
+
+class RetracKernel(FeatureAttributor):
+    """Ours: a random probe's gradient, and the kernel ``((1 + <c, c'>) / 2)^3``.
+
+    ``u_t`` is the direction of the gradient of ``<f(x_t, t), v_t> / elements`` at the last
+    checkpoint, ``f`` the prediction and ``v_t`` Gaussian, the same for all samples. No published
+    method; of Diffusion-ReTrac it has that norms go at each timestep.
+
+    Args:
+        *args: See ``FeatureAttributor``.
+        damping: ``lambda`` as a multiple of the kernel matrix's mean eigenvalue. Default: the
+            method's.
+        **options: See ``FeatureAttributor``; 512 numbers are kept of a gradient by default.
+
+    Raises:
+        InputError: If an argument is not what it should be.
+    """
+
+    name = "ReTrac kernel"
+    limit: ClassVar[Limit | None] = Limit(instead="retrac-ridge")
+    gradients: ClassVar[Gradients] = A_TIMESTEP
+    recipe: ClassVar[Recipe] = Recipe(PROBE, cubic, damping=1.0)
+
+    def __init__(self, *args: Any, damping: float | None = None, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.damping = self.recipe.damping if damping is None else damping
+        if not self.damping > 0:
+            raise InputError(f"damping must be more than 0, got {damping}")
+
+    def needs(self) -> list[Feature]:
+        """See ``FeatureAttributor.needs``."""
+        recipe = self.recipe
+        return [self.feature(self.last, recipe.output, DIRECTIONS, engine=recipe.engine)]
+
+    def score(self, bank: Bank) -> Tensor:
+        """See ``FeatureAttributor.score``."""
+        (feature,) = self.needs()
+        sides = centred_sides(bank[feature])
+        parts = [self.recipe.weights(*both, self.damping) for both in sides]
+        return sum(parts[1:], parts[0])
+
+    def about(self) -> dict[str, Any]:
+        """See ``FeatureAttributor.about``."""
+        return {**super().about(), "damping": self.damping}
+
+
+class RetracRidge(RetracKernel):
+    """``retrac-kernel`` with the kernel ``<c, c'>``: matrices ``[d, d]``, for any training set."""
+
+    name = "ReTrac ridge"
+    limit = None
+    recipe = Recipe(PROBE, linear, damping=0.2)
+
+
+class ActivationKernel(RetracKernel):
+    """``retrac-kernel`` of activations, without any backward pass.
+
+    ``u_t`` is the direction of the up blocks' outputs, see ``Activations``.
+    """
+
+    name = "activation kernel"
+    recipe = Recipe(LOSS, cubic, damping=1.0, engine=Activations)
+
+
+class UntrainedKernel(ActivationKernel):
+    """A control: ``activation-kernel`` of the same network before any training.
+
+    What a method adds to it is what the trained weights know.
+    """
+
+    name = "untrained kernel"
+    recipe = Recipe(LOSS, cubic, damping=1.0, engine=untrained_activations)
+
+
+def centred_sides(pair: Pair) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield ``c_t`` of both sides, ``[train, d]`` and ``[query, d]``, timestep by timestep."""
+    for own, theirs in zip(
+        pair.train.features.unbind(1), pair.queries.features.unbind(1), strict=True
+    ):
+        mean = own.mean(0)
+        yield _directions(own - mean), _directions(theirs - mean)
+
+
+def _directions(rows: Tensor) -> Tensor:
+    """Return rows of norm 1; a row of zeros has no direction and stays."""
+    return rows * unit_norm(row_norms(rows))[:, None]
