@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from retrac_plugin.attribution.scores import Scores
     from retrac_plugin.checkpoints.checkpoint import Checkpoint
     from retrac_plugin.data.examples import named
-    from retrac_plugin.draws import Draws, Given, Recorded, Strided, Uniform
+    from retrac_plugin.draws import Draws, Given, Recorded, Shared, Strided, Uniform
     from retrac_plugin.errors import RetracError
     from retrac_plugin.frameworks import register_with
     from retrac_plugin.model import distributions, losses, weightings
@@ -55,6 +55,7 @@ _HOMES = {
     "RetracError": "errors",
     "Run": "runs.run",
     "Scores": "attribution.scores",
+    "Shared": "draws",
     "Strided": "draws",
     "Trace": "trace.trace",
     "Uniform": "draws",
@@ -93,6 +94,7 @@ __all__ = [
     "Run",
     "RunRequest",
     "Scores",
+    "Shared",
     "Strided",
     "TaskEntry",
     "Trace",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from retrac_plugin.benchmarks.task import Queries, Task
 from retrac_plugin.data.image_files import read_examples
-from retrac_plugin.draws import Strided
+from retrac_plugin.draws import Shared, Strided
 from retrac_plugin.errors import InputError
 from retrac_plugin.metrics import Evidence
 from retrac_plugin.runs.reading import read_run
@@ -41,6 +41,7 @@ class OwnRun:
             train=train,
             train_draws=run.train_draws,
             query_draws=draws,
+            shared_draws=Shared(10),
             queries=(Queries("own", queries, Evidence()),),
             about={
                 "training set": f"{len(train)} images of {self.train.name}",

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from retrac_plugin import plugins
+from retrac_plugin.benchmarks.differences import lds_differences, write_differences
 from retrac_plugin.benchmarks.figures import draw_figures
 from retrac_plugin.benchmarks.removal import Removal, check, removal_rows
 from retrac_plugin.benchmarks.rows import measure
@@ -20,6 +21,9 @@ from retrac_plugin.benchmarks.scoring import Tell, score_methods
 from retrac_plugin.benchmarks.tables import write_csv, write_json, write_markdown
 from retrac_plugin.benchmarks.task import Task, TaskSource
 from retrac_plugin.errors import PluginError
+
+CONTROLS = ("pixel-kernel", "untrained-kernel", "random")
+"""Methods that every table has: likeness of pixels, what no training gives, and chance."""
 
 PACKAGES = (
     "retrac-plugin",
@@ -48,7 +52,7 @@ def run(  # noqa: PLR0913, PLR0917
 
     Args:
         source: The task.
-        methods: Names of attributors.
+        methods: Names of attributors; the controls come after them.
         metrics: Names of metrics.
         out: A folder; what takes long is kept in its ``work`` folder.
         seed: Of the bootstrap intervals.
@@ -68,6 +72,7 @@ def run(  # noqa: PLR0913, PLR0917
     for name in methods:
         if name not in plugins.attributors():
             plugins.get_attributor(name)  # says which there are
+    methods = [*dict.fromkeys((*methods, *CONTROLS))]
     start = time.perf_counter()
     task = replace(source.prepare(out / "work"), device=device)
     prepared = time.perf_counter() - start
@@ -83,11 +88,13 @@ def run(  # noqa: PLR0913, PLR0917
     if removal is not None:
         tell("retraining without proponents")
         rows += removal_rows(task, outcomes, removal)
+    differences = lds_differences(task, outcomes, seed)
     seconds = {"preparing": prepared, "everything": time.perf_counter() - start}
-    files = {name: out / name for name in ("rows.csv", "rows.json", "table.md")}
+    files = {name: out / name for name in ("rows.csv", "rows.json", "differences.csv", "table.md")}
     write_csv(rows, files["rows.csv"])
     write_json(rows, {**_about(task, seed, seconds), **_removed(removal)}, files["rows.json"])
-    write_markdown(rows, files["table.md"])
+    write_differences(differences, files["differences.csv"])
+    write_markdown(rows, differences, files["table.md"])
     return [*files.values(), *draw_figures(task, outcomes, rows, out)]
 
 

@@ -10,6 +10,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
+from retrac_plugin.benchmarks.differences import Difference
 from retrac_plugin.benchmarks.rows import Row
 from retrac_plugin.files import write_atomically
 
@@ -34,8 +35,12 @@ def write_json(rows: Sequence[Row], about: Mapping[str, Any], path: Path) -> Non
     write_atomically(path, lambda file: file.write_text(text + "\n"))
 
 
-def write_markdown(rows: Sequence[Row], path: Path) -> None:
-    """Write tables for people: cost, then each kind of query, then what is missing and why."""
+def write_markdown(rows: Sequence[Row], differences: Sequence[Difference], path: Path) -> None:
+    """Write tables for people.
+
+    Cost, then each kind of query, then which method is clearly above which, then what is missing
+    and why.
+    """
     parts = ["## Cost", "", *_cost(rows)]
     for queries in dict.fromkeys(row.queries for row in rows):
         own = [row for row in rows if row.queries == queries]
@@ -43,6 +48,9 @@ def write_markdown(rows: Sequence[Row], path: Path) -> None:
         for start in range(0, len(names), COLUMNS_EACH):
             chunk = names[start : start + COLUMNS_EACH]
             parts += ["", f"## Queries: {queries}", "", *_metrics(own, chunk)]
+        if of_kind := [each for each in differences if each.queries == queries]:
+            parts += ["", "What is above what by LDS, clearly, over queries and subsets:", ""]
+            parts += _clear(of_kind)
     parts += ["", "## Not measured", "", *_missing(rows)]
     write_atomically(path, lambda file: file.write_text("\n".join(parts) + "\n"))
 
@@ -72,6 +80,20 @@ def _metrics(rows: Sequence[Row], names: Sequence[str]) -> list[str]:
     ]
     directions = {row.metric: row.higher_is_better for row in rows}
     return _table(["method", *(f"{name}{_arrow(directions[name])}" for name in names)], body)
+
+
+def _clear(differences: Sequence[Difference]) -> list[str]:
+    """Return a table of the methods that each method is clearly above."""
+    above: dict[str, list[str]] = {}
+    for each in differences:
+        for name in (each.method, each.other):
+            above.setdefault(name, [])
+        if each.is_clear:
+            pair = (each.method, each.other) if each.difference > 0 else (each.other, each.method)
+            above[pair[0]].append(pair[1])
+    order = sorted(above, key=lambda name: len(above[name]), reverse=True)
+    body = [[name, str(len(above[name])), ", ".join(above[name])] for name in order]
+    return _table(["method", "above", "which"], body)
 
 
 def _missing(rows: Sequence[Row]) -> list[str]:

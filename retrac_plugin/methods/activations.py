@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
+from retrac_plugin.attribution.rescaling import unit_norm
 from retrac_plugin.errors import InputError
 from retrac_plugin.gradients.engine import (
     Batch,
@@ -36,7 +37,8 @@ class Activations:
     """A ``GradientEngine`` whose rows are the outputs of a network's later layers, side by side.
 
     Those of the up blocks; of a network without such, of the second half of its longest list of
-    blocks. Nothing is scaled, and no gradient taken.
+    blocks. The output of each layer, averaged over the draws of a row, has norm 1, so that no layer
+    drowns the others. No gradient is taken.
 
     Args:
         losses: The model's losses at a checkpoint.
@@ -76,7 +78,8 @@ class Activations:
             for hook in hooks:
                 hook.remove()
         own = [each.flatten(1) for each in seen if len(each) == len(losses)]
-        rows = torch.cat(own, dim=1).view(len(losses) // draws, draws, -1).mean(1)
+        means = [each.view(len(losses) // draws, draws, -1).mean(1) for each in own]
+        rows = torch.cat([each * unit_norm(row_norms(each))[:, None] for each in means], dim=1)
         self.width = rows.shape[1]
         return RowGradients(losses.view(-1, draws), rows)
 

@@ -13,7 +13,7 @@ from torch.nn.functional import normalize
 from retrac_plugin.attribution.scores import Scores
 from retrac_plugin.checkpoints.checkpoint import Checkpoint
 from retrac_plugin.data.examples import Examples, ExampleSource
-from retrac_plugin.draws import Draws, Strided
+from retrac_plugin.draws import Draws, Shared
 from retrac_plugin.methods.kernel_ridge import Limit, kernel_weights
 from retrac_plugin.methods.losses import mean_losses
 from retrac_plugin.model.diffusion import DiffusionModel
@@ -48,7 +48,7 @@ class Baseline(ABC):
         **options: Any,
     ) -> None:
         self.model, self.checkpoints, self.seed = model, checkpoints, seed
-        self.draws: Draws = Strided(10, noise_draws=4) if query_draws is None else query_draws
+        self.draws: Draws = Shared(10) if query_draws is None else query_draws
         self.batch_size = batch_size
         self.device = next(model.network.parameters()).device if device is None else device
 

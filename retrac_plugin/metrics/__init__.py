@@ -21,6 +21,7 @@ from retrac_plugin.metrics.evidence import Evidence
 __all__ = ["ENTRIES", "Evidence"]
 
 _XIE = "Xie et al., TMLR 2024, arXiv 2401.09031"
+_READOUT = "a control of Park et al., ICML 2023"
 
 
 def _lazily(module: str, function: str, **settings: Any) -> Callable[[], Any]:
@@ -130,6 +131,20 @@ _ENTRIES: tuple[MetricEntry, ...] = (
         "rank correlation of summed scores with retraining on random subsets, mean over queries",
         _lazily("lds", "lds"),
         source="Park et al., ICML 2023",
+        needs=("scipy",),
+    ),
+    MetricEntry(
+        "lds-squared",
+        "the same of squared scores: how much of it is the readout's",
+        _lazily("readouts", "lds_squared"),
+        source=_READOUT,
+        needs=("scipy",),
+    ),
+    MetricEntry(
+        "lds-largest-5%",
+        "the same of each query's largest 5% by size, all others 0",
+        _lazily("readouts", "lds_of_largest", share=0.05),
+        source=_READOUT,
         needs=("scipy",),
     ),
     MetricEntry(

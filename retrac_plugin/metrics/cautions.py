@@ -12,6 +12,8 @@ _CAUTIONS = {
     "norm-bias-size": "0 is unbiased; an image that truly matters may also have large gradients.",
     "tracing-hit": "A copy is the easiest influence to find; generated images have no such answer.",
     "lds": "The noise of retraining bounds it from above: read it beside the ceiling.",
+    "lds-squared": "Names the same images as lds: what it gains, the readout gains.",
+    "lds-largest-5%": "Names the same images as lds: what it gains, the readout gains.",
     "leave-one-out": "One image's effect is soon smaller than that of the training's own noise.",
     "outliers-auroc": "Finds a planted minority: an odd sample need not be an influential one.",
     "outliers-auprc": "Chance is the share that is planted, not a half: read it beside that.",

@@ -5,6 +5,8 @@ Source: Park et al., TRAK, ICML 2023; for diffusion models Zheng et al., ICLR 20
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -35,9 +37,18 @@ def lds(values: Tensor, evidence: Evidence) -> float:
 
 def lds_of_queries(values: Tensor, evidence: Evidence) -> Tensor:
     """Return each query's correlation, ``[query]``; see ``lds``."""
+    truth = retrained(evidence, *values.shape)
+    return spearman_rows(subset_sums(values, evidence), -truth.losses.nanmean(0).T)
+
+
+def subset_sums(values: Tensor, evidence: Evidence) -> Tensor:
+    """Return ``sum_{i in S_m} tau(q, i)``, ``[query, subset]``, float64.
+
+    Raises:
+        InputError: See ``lds``.
+    """
     scores = checked(values)
-    subsets, losses = _retrained(evidence, *scores.shape)
-    return spearman_rows(scores @ subsets.T, -losses.nanmean(0).T)
+    return scores @ retrained(evidence, *scores.shape).subsets.T
 
 
 def one_retraining(evidence: Evidence) -> Tensor:
@@ -62,11 +73,25 @@ def one_retraining(evidence: Evidence) -> Tensor:
     return torch.stack(parts).mean(0)
 
 
-def _retrained(evidence: Evidence, queries: int, train: int) -> tuple[Tensor, Tensor]:
+class Retrained(NamedTuple):
+    """What retraining showed, in float64."""
+
+    subsets: Tensor
+    """``[subset, train]``."""
+    losses: Tensor
+    """``[seed, subset, query]``; NaN where a subset was not retrained with a seed."""
+
+
+def retrained(evidence: Evidence, queries: int, train: int) -> Retrained:
+    """Return what is known of retraining.
+
+    Raises:
+        InputError: If it is missing, misshapen, or a subset was retrained with no seed.
+    """
     subsets = evidence.required("subsets", _WHY, (None, train)).double()
     losses = evidence.required("subset_losses", _WHY, (None, len(subsets), queries)).double()
     trained = losses.isfinite().any(0)
     if not trained.all():
         subset = int((~trained).any(1).nonzero()[0])
         raise InputError(f"evidence subset_losses: subset {subset} was retrained with no seed")
-    return subsets, losses
+    return Retrained(subsets, losses)

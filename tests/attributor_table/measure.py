@@ -14,6 +14,7 @@ from torch import Tensor
 from retrac_plugin import plugins
 from retrac_plugin.attribution.peak_memory import PeakMemory
 from retrac_plugin.errors import RetracError
+from retrac_plugin.methods.setting import Gradients
 from tests.twins.plain_loops import Book
 from tests.twins.small_run import BATCH_SIZE, SmallRun, exact, small_run
 from tests.twins.table import NO_TWIN, TWINS
@@ -61,8 +62,12 @@ def measure(name: str, directory: Path) -> Measured:
     ours = _scores(kind, run, twin.settings)
     expected = twin.scores(Book(run, bars))
     error = float((ours - expected).abs().max() / expected.abs().max())
-    settings = ", ".join(f"{key}={value}" for key, value in twin.settings.items())
+    settings = ", ".join(f"{key}={_told(value)}" for key, value in twin.settings.items())
     return Measured(name, "yes", error, "", settings, seconds, peak)
+
+
+def _told(value: Any) -> Any:
+    return value.projection if isinstance(value, Gradients) else value
 
 
 def _scores(kind: Any, run: SmallRun, settings: Mapping[str, Any] | None = None) -> Tensor:

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from retrac_plugin import Given, Recorded, Strided, Trace, Uniform
+from retrac_plugin import Given, Recorded, Shared, Strided, Trace, Uniform
 from retrac_plugin.draws import Request
 from retrac_plugin.errors import InputError, TraceError
 from retrac_plugin.trace.kept_rows import KeptRows
@@ -16,7 +16,7 @@ def request(keys=(11, 22, 33), side="train", checkpoint=0, step=5, num_timesteps
     return Request(ids, list(keys), shape, side, 50, checkpoint, step, num_timesteps)
 
 
-@pytest.mark.parametrize("draws", [Strided(5, noise_draws=3), Uniform(2)])
+@pytest.mark.parametrize("draws", [Strided(5, noise_draws=3), Uniform(2), Shared(5, 3)])
 def test_shapes(draws):
     timesteps_each, noise_each = draws.per_sample()
     drawn = draws.draw(request())
@@ -46,6 +46,31 @@ def test_noise_differs_between_seeds_timesteps_and_draws():
     assert noise.flatten(0, 2).flatten(1).unique(dim=0).shape[0] == 3 * 4 * 2
 
 
+@pytest.mark.parametrize("change", [{"side": "query"}, {"step": 6}, {"keys": (1, 2, 3)}])
+def test_shared_noise_is_that_of_all_sides_checkpoints_and_samples(change):
+    noise = Shared(3, noise_draws=2).draw(request()).noise
+    assert torch.equal(noise[0], noise[2])
+    assert torch.equal(noise, Shared(3, noise_draws=2).draw(request(**change)).noise)
+
+
+def test_shared_noise_differs_between_seeds_timesteps_and_draws():
+    noise = Shared(4, noise_draws=2).draw(request()).noise
+    assert not (noise == Shared(4, noise_draws=2, seed=1).draw(request()).noise).any()
+    assert noise[0].flatten(0, 1).flatten(1).unique(dim=0).shape[0] == 4 * 2
+    strided = Strided(4, noise_draws=2).draw(request())
+    assert not (noise == strided.noise).any()
+    assert torch.equal(Shared(4).draw(request()).timesteps, strided.timesteps)
+
+
+def test_shared_noise_has_the_offset_that_training_had():
+    offset = 0.5
+    plain = Shared(20, noise_draws=50).draw(request()).noise[0]
+    noise = Shared(20, noise_draws=50).draw(request()._replace(noise_offset=offset)).noise[0]
+    added = (noise - plain).flatten(2)
+    torch.testing.assert_close(added, added[..., :1].expand_as(added), rtol=0, atol=1e-6)
+    assert added[..., 0].std().item() == pytest.approx(offset, rel=0.1)
+
+
 def test_strided_takes_the_middles_of_equal_stretches():
     assert Strided(5).draw(request()).timesteps[0].tolist() == [10, 30, 50, 70, 90]
     assert Strided(1).draw(request()).timesteps[0].tolist() == [50]
@@ -66,7 +91,9 @@ def test_strided_refuses_more_timesteps_than_there_are():
         Strided(101).draw(request())
 
 
-@pytest.mark.parametrize("make", [lambda: Strided(0), lambda: Strided(1, 0), lambda: Uniform(0)])
+@pytest.mark.parametrize(
+    "make", [lambda: Strided(0), lambda: Strided(1, 0), lambda: Uniform(0), lambda: Shared(0)]
+)
 def test_nothing_to_draw_is_refused(make):
     with pytest.raises(InputError, match="must be at least 1, got 0"):
         make()

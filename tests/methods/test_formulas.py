@@ -233,10 +233,29 @@ def test_damping_must_not_be_negative(case, damping):
         build("trak", case, damping=damping)
 
 
-def test_attributors_of_different_draws_share_nothing(case):
-    other = TRAK(case.model, case.checkpoints, query_draws=retrac.Strided(2))
-    with pytest.raises(retrac.RetracError, match="must share draws to share features"):
+def test_attributors_of_different_draws_and_projections_each_get_their_own_features(case):
+    others = [
+        build("trak", case),
+        build("trak", case, query_draws=retrac.Strided(2)),
+        build("trak", case, gradients=Gradients(projection=CountSketch(8))),
+    ]
+    found = attribute_together(others, case.train, case.queries)
+    for attributor, together in zip(others, found, strict=True):
+        alone = attributor.attribute(case.train, case.queries).values
+        torch.testing.assert_close(together.values, alone, **EXACT)
+    assert not torch.allclose(found[0].values, found[1].values, rtol=1e-3)
+    assert not torch.allclose(found[0].values, found[2].values, rtol=1e-3)
+
+
+def test_attributors_of_different_devices_or_checkpoints_share_nothing(case):
+    other = TRAK(case.model, case.checkpoints[:1], query_draws=DRAWS)
+    with pytest.raises(retrac.RetracError, match="must share checkpoints to share features"):
         attribute_together([build("trak", case), other], case.train, case.queries)
+
+
+def test_methods_on_features_take_shared_noise_unless_told_otherwise(case):
+    attributor = TRAK(case.model, case.checkpoints)
+    assert attributor.setting.draws == retrac.Shared(10)
 
 
 def test_every_tunable_method_takes_what_it_says(case):

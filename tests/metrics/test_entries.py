@@ -11,7 +11,7 @@ from retrac_plugin.metrics import ENTRIES, Evidence
 from tests.metrics import planted
 
 SMALL = [entry for entry in ENTRIES if not entry.name.endswith(("@50", "@100"))]
-RANKED = [entry for entry in SMALL if entry.name != "lds"]  # sums are more than ranks
+RANKED = [entry for entry in SMALL if not entry.name.startswith("lds")]  # sums are more than ranks
 TOP_LISTS = [entry for entry in ENTRIES if entry.name.endswith(("@10", "@50", "@100"))]
 FIELDS = {
     "class-agreement@10": ["train_labels", "query_labels"],
@@ -25,6 +25,8 @@ FIELDS = {
     "tracing-hit@10": ["query_train_index"],
     "tracing-mrr": ["query_train_index"],
     "lds": ["subsets", "subset_losses"],
+    "lds-squared": ["subsets", "subset_losses"],
+    "lds-largest-5%": ["subsets", "subset_losses"],
     "leave-one-out": ["left_out", "left_out_losses"],
 }
 

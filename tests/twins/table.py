@@ -14,6 +14,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from retrac_plugin.gradients.projections import CountSketch
+from retrac_plugin.methods.setting import Gradients
+from tests.twins import kernels
 from tests.twins.curved import (
     captum_arnoldi,
     captum_naive,
@@ -170,6 +173,9 @@ def activations(book: Book) -> Tensor:
     return torch.einsum("qdp,idp->qi", query, train) / query.shape[1]
 
 
+EXACT = Gradients(projection=CountSketch(2**16))
+"""More buckets than activations: nothing is projected away."""
+
 TWINS: dict[str, Twin] = {
     "diffusion-tracin": Twin(tracin),
     "diffusion-retrac": Twin(retrac),
@@ -188,6 +194,22 @@ TWINS: dict[str, Twin] = {
     **{name: Twin(partial(trak, output=output)) for name, output in OUTPUTS.items()},
     "das": Twin(partial(das, features=per_timestep)),
     "journey-trak": Twin(journey),
+    "retrac-paired": Twin(lambda book: over_checkpoints(book, partial(kernels.paired, book))),
+    "retrac-kernel": Twin(
+        partial(kernels.over_timesteps, known=kernels.of_gradients, kernel=kernels.cubic, damping=1)
+    ),
+    "retrac-ridge": Twin(
+        partial(
+            kernels.over_timesteps, known=kernels.of_gradients, kernel=kernels.linear, damping=0.2
+        )
+    ),
+    "activation-kernel": Twin(
+        partial(
+            kernels.over_timesteps, known=kernels.of_up_blocks, kernel=kernels.cubic, damping=1
+        ),
+        {"gradients": EXACT},
+    ),
+    "pixel-kernel": Twin(kernels.pixels),
     "pixel-similarity": Twin(pixels),
     "feature-similarity": Twin(components),
     "training-loss": Twin(losses),
@@ -220,6 +242,7 @@ TWINS: dict[str, Twin] = {
 _PROJECTED = "no twin: projected at random, layer by layer, in float32"
 NO_TWIN = {
     "random": "no twin: chance",
+    "untrained-kernel": "no twin: that of activation-kernel, of weights drawn anew",
     "dattri-logra": _PROJECTED,
     "dattri-factgrass": _PROJECTED,
 }

@@ -23,7 +23,7 @@ from retrac_plugin.errors import InputError
 from retrac_plugin.metrics import Evidence
 
 QUERY_DRAWS = retrac.Strided(10, noise_draws=4, seed=0)
-SHARED_DRAWS = retrac.Strided(10, noise_draws=1, seed=0)
+SHARED_DRAWS = retrac.Shared(10, seed=0)
 """Of methods that take both sides at the same timesteps: four noise draws would take hours."""
 
 

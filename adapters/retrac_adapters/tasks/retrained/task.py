@@ -28,6 +28,7 @@ from retrac_plugin.benchmarks import After, Queries, Task
 from retrac_plugin.metrics import Evidence
 
 QUERY_DRAWS = retrac.Strided(10, noise_draws=4, seed=0)
+SHARED_DRAWS = retrac.Shared(10, seed=0)
 BATCH_SIZE = 200
 MODEL_SEED = 0
 GENERATED = SELECTION + REPORTED
@@ -69,6 +70,7 @@ class Retrained:
             train=self.images.train,
             train_draws=run.train_draws,
             query_draws=QUERY_DRAWS,
+            shared_draws=SHARED_DRAWS,
             queries=_queries(self.images, known),
             batch_size=BATCH_SIZE,
             about={
@@ -76,6 +78,7 @@ class Retrained:
                 "parameters": sum(p.numel() for p in run.model.network.parameters()),
                 "recipe": asdict(recipe),
                 "query draws": repr(QUERY_DRAWS),
+                "draws of methods that take both sides alike": repr(SHARED_DRAWS),
                 "ground truth": f"{len(known.subsets)} subsets, {len(known.losses)} seeds",
                 "draws of the retrained models' losses": repr(LOSS_DRAWS),
             },
