@@ -9,6 +9,10 @@ from retrac_plugin.errors import InputError, TraceError
 from retrac_plugin.trace.kept_rows import KeptRows
 from retrac_plugin.trace.parts import CHANGING
 
+RULES = [Strided(5, noise_draws=3), Uniform(2)]
+"""The rules that make their own noise; what holds for every one of them is tested below."""
+every_rule = pytest.mark.parametrize("draws", RULES)
+
 
 def request(keys=(11, 22, 33), side="train", checkpoint=0, step=5, num_timesteps=100):
     ids = list(range(len(keys)))
@@ -16,7 +20,7 @@ def request(keys=(11, 22, 33), side="train", checkpoint=0, step=5, num_timesteps
     return Request(ids, list(keys), shape, side, 50, checkpoint, step, num_timesteps)
 
 
-@pytest.mark.parametrize("draws", [Strided(5, noise_draws=3), Uniform(2)])
+@every_rule
 def test_shapes(draws):
     timesteps_each, noise_each = draws.per_sample()
     drawn = draws.draw(request())
@@ -25,7 +29,7 @@ def test_shapes(draws):
     assert drawn.noise.shape == (3, timesteps_each, noise_each, 1, 4, 4)
 
 
-@pytest.mark.parametrize("draws", [Strided(5, noise_draws=3), Uniform(2)])
+@every_rule
 def test_a_sample_draws_the_same_alone_and_in_any_order(draws):
     together = draws.draw(request())
     alone = draws.draw(request(keys=(33,)))
@@ -33,7 +37,7 @@ def test_a_sample_draws_the_same_alone_and_in_any_order(draws):
     assert torch.equal(together.noise[2], alone.noise[0])
 
 
-@pytest.mark.parametrize("draws", [Strided(5, noise_draws=3), Uniform(2)])
+@every_rule
 @pytest.mark.parametrize("change", [{"side": "query"}, {"step": 6}, {"keys": (1, 2, 3)}])
 def test_noise_differs_between_sides_checkpoints_and_samples(draws, change):
     same = draws.draw(request()).noise == draws.draw(request(**change)).noise
@@ -118,7 +122,7 @@ def test_uniform_follows_the_distribution_of_the_objective():
     assert timesteps.double().mean() == pytest.approx(1000 / 3, rel=0.1)
 
 
-@pytest.mark.parametrize("draws", [Uniform(2), Strided(2, noise_draws=3)])
+@every_rule
 def test_a_noise_offset_moves_whole_channels(draws):
     asked = request()._replace(shape=torch.Size((3, 4, 4)))
     plain = draws.draw(asked)
