@@ -11,6 +11,7 @@ import pytest
 
 import retrac_plugin
 from retrac_plugin import hookspecs
+from retrac_plugin.metrics import ENTRIES
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 HOOKS = {
@@ -59,7 +60,23 @@ def test_every_public_name_is_on_the_api_page():
         for name in retrac_plugin.__all__
         if not any(getattr(retrac_plugin, name) is thing for thing in listed)
     ]
-    assert missing == []
+    assert missing == [], "public names without a line in docs/api.md"
+
+
+def test_every_public_name_is_told_to_type_checkers():
+    """Those that are loaded on first use; mypy would take them for Any, and say nothing."""
+    tree = ast.parse(Path(retrac_plugin.__file__).read_text())
+    imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    told = {alias.name for node in imports for alias in node.names}
+    missing = sorted(set(retrac_plugin.__all__) - told)
+    assert missing == [], "not under `if TYPE_CHECKING` in retrac_plugin/__init__.py"
+
+
+def test_every_metric_has_a_row():
+    page = (DOCS / "metrics.md").read_text()
+    family = {entry.name: entry.name.partition("@")[0] + "@K" for entry in ENTRIES}
+    missing = [n for n in family if f"`{n}`" not in page and f"`{family[n]}`" not in page]
+    assert missing == [], "no row in docs/metrics.md"
 
 
 def test_what_the_pages_list_can_be_imported():

@@ -33,7 +33,8 @@ def test_rows_in_float64(name):
         rows = engine.gradients(case.batch, draws).gradients
         found = layout.Layout(case.parameters).unflatten(rows)
         assert_equal(found, by_the_book.rows_of(name, draws), 1e-9)
-    assert sorted(engine.fallbacks()) == sorted(case.fallbacks)
+    reasons = engine.fallbacks()
+    assert sorted(reasons) == sorted(case.fallbacks), f"these took the fallback: {reasons}"
 
 
 @every_case
