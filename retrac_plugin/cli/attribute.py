@@ -14,6 +14,7 @@ from retrac_plugin.cli.drawing import repeats, repeats_of
 from retrac_plugin.cli.job import Job, job
 from retrac_plugin.cli.methods import methods
 from retrac_plugin.cli.output import check_output
+from retrac_plugin.cli.paging import page, try_page
 from retrac_plugin.cli.telling import tell
 from retrac_plugin.cli.top_lists import top_lists
 from retrac_plugin.cli.training import EXISTING, prepared
@@ -21,6 +22,7 @@ from retrac_plugin.cli.training import EXISTING, prepared
 if TYPE_CHECKING:
     from retrac_plugin.attribution.scores import Scores
     from retrac_plugin.data.image_files import FileExamples
+    from retrac_plugin.report import Report
 
 
 @click.command()
@@ -50,8 +52,9 @@ if TYPE_CHECKING:
     type=click.Path(file_okay=False, path_type=Path),
     default=Path("retrac-scores"),
     show_default=True,
-    help="Folder for METHOD.safetensors.",
+    help="Folder for METHOD.safetensors and the page, index.html.",
 )
+@page
 @job(max_memory, query_store)
 def attribute(
     queries: Path,
@@ -60,6 +63,7 @@ def attribute(
     top: int,
     repeats: int | None,
     out: Path,
+    page: bool,
     job: Job,
 ) -> None:
     """Say which training images made some pictures what they are.
@@ -85,12 +89,32 @@ def attribute(
         raise InputError(f"--top {top} is larger than the training set ({len(examples)})")
     attributors = job.attributors(found, methods)
     every = _attribute(attributors, prepared(examples), pictures, repeats_of(found, repeats))
+    kept = []
     for (name, file), unnamed in zip(files.items(), every, strict=True):
         scores = _named(unnamed, job, examples, pictures, prompt)
         scores.save(file)
+        kept.append(scores)
         tell(f"\n{name}: scores [query, train] in {file}{_errors(scores)}")
         for line in top_lists(scores, top):
             tell(f"  {line}")
+    if page:
+        findings = found.description.splitlines()
+        try_page(lambda: _report(kept, examples, pictures, top, findings), out / "index.html")
+
+
+def _report(
+    scores: list[Scores],
+    examples: FileExamples,
+    pictures: FileExamples,
+    top: int,
+    findings: list[str],
+) -> Report:
+    from retrac_plugin.report.of_scores import report_of
+    from retrac_plugin.report.sources import ExamplePictures
+
+    captions = tuple(examples.prompts)
+    train, queries = ExamplePictures(examples), ExamplePictures(pictures)
+    return report_of(scores, train, queries, top=top, captions=captions, findings=findings)
 
 
 def _named(
