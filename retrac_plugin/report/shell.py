@@ -45,8 +45,12 @@ def fill(template: str, **values: Any) -> str:
 
 
 def put(html: str, path: Path) -> Path:
-    """Write a page, whole or not at all, and return its path."""
-    write_atomically(path, lambda temporary: temporary.write_text(html, encoding="utf-8"))
+    """Write a page, whole or not at all, and return its path.
+
+    File names may hold bytes that are no text; each becomes a question mark.
+    """
+    page = html.encode("utf-8", errors="replace")
+    write_atomically(path, lambda temporary: temporary.write_bytes(page))
     return path
 
 
