@@ -22,7 +22,6 @@ from retrac_plugin.cli.training import EXISTING, prepared
 if TYPE_CHECKING:
     from retrac_plugin.attribution.scores import Scores
     from retrac_plugin.data.image_files import FileExamples
-    from retrac_plugin.report import Report
 
 
 @click.command()
@@ -99,22 +98,24 @@ def attribute(
             tell(f"  {line}")
     if page:
         findings = found.description.splitlines()
-        try_page(lambda: _report(kept, examples, pictures, top, findings), out / "index.html")
+        try_page(lambda: _page(kept, examples, pictures, top, findings), out / "index.html")
 
 
-def _report(
+def _page(
     scores: list[Scores],
     examples: FileExamples,
     pictures: FileExamples,
     top: int,
     findings: list[str],
-) -> Report:
+) -> str:
     from retrac_plugin.report.of_scores import report_of
+    from retrac_plugin.report.page import render
     from retrac_plugin.report.sources import ExamplePictures
 
     captions = tuple(examples.prompts)
     train, queries = ExamplePictures(examples), ExamplePictures(pictures)
-    return report_of(scores, train, queries, top=top, captions=captions, findings=findings)
+    report = report_of(scores, train, queries, top=top, captions=captions, findings=findings)
+    return render(report)
 
 
 def _named(

@@ -4,38 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from retrac_plugin.cli.telling import tell
 
-if TYPE_CHECKING:
-    from retrac_plugin.report import Report
-
 page = click.option(
     "--page/--no-page",
     default=True,
     show_default=True,
-    help="Write a page (HTML) with the pictures beside the scores.",
+    help="Write a page (HTML) beside what is computed, to look at it in a browser.",
 )
 
 
-def try_page(make: Callable[[], Report], path: Path) -> None:
-    """Write the page of scores that are saved; where it fails, say why in a line.
+def try_page(make: Callable[[], str], path: Path) -> None:
+    """Write the page of what is saved; where it fails, say why in a line.
 
     Args:
-        make: Makes what it shows.
+        make: Makes its HTML.
         path: Where to write it.
     """
     try:
         write_own(make(), path)
     except Exception as problem:  # the scores are there; whatever a page lacks is no reason to fail
         told = " ".join(str(problem).split()) or type(problem).__name__
-        click.echo(f"retrac: no page was written, the scores were: {told}", err=True)
+        click.echo(f"retrac: no page was written, but all else was: {told}", err=True)
 
 
-def write_own(report: Report, path: Path) -> None:
+def write_own(html: str, path: Path) -> None:
     """Write a page and say where, but over no file that is not a page of ours.
 
     Raises:
@@ -43,11 +39,10 @@ def write_own(report: Report, path: Path) -> None:
     """
     from retrac_plugin.errors import OutputError
     from retrac_plugin.errors.guards import writing
-    from retrac_plugin.report import write_page
-    from retrac_plugin.report.shell import is_ours
+    from retrac_plugin.report.shell import is_ours, put
 
     with writing(path):
         if path.exists() and not is_ours(path):
             raise OutputError(f"{str(path)!r} is there, and is no page of this program: move it")
-        write_page(report, path)
+        put(html, path)
     tell(f"\nthe page: {path}")

@@ -42,6 +42,7 @@ def report(files: tuple[Path, ...], train: Path, queries: Path | None, out: Path
     """
     from retrac_plugin.attribution.scores import Scores
     from retrac_plugin.attribution.self_influence_files import SelfInfluence, holds_self_influence
+    from retrac_plugin.report.page import render
 
     selves = [SelfInfluence.load(path) for path in files if holds_self_influence(path)]
     scores = [Scores.load(path) for path in files if not holds_self_influence(path)]
@@ -50,7 +51,8 @@ def report(files: tuple[Path, ...], train: Path, queries: Path | None, out: Path
     if len(selves) > 1:
         raise click.UsageError("expected one file of self-influence at most")
     made = _of_scores(scores, selves, train, queries) if scores and queries else None
-    write_own(made or _of_selves(selves[0], train), out or files[0].parent / "index.html")
+    page = render(made or _of_selves(selves[0], train))
+    write_own(page, out or files[0].parent / "index.html")
 
 
 def _of_scores(

@@ -17,7 +17,6 @@ from retrac_plugin.cli.training import prepared
 if TYPE_CHECKING:
     from retrac_plugin.attribution.self_influence_files import SelfInfluence
     from retrac_plugin.data.image_files import FileExamples
-    from retrac_plugin.report import Report
 
 
 @click.command()
@@ -75,14 +74,15 @@ def self_influence(
         tell(f"  {examples.names[index]}  {text}")
     if page:
         findings = found.description.splitlines()
-        try_page(lambda: _report(kept, examples, findings), out.with_suffix(".html"))
+        try_page(lambda: _page(kept, examples, findings), out.with_suffix(".html"))
 
 
-def _report(kept: SelfInfluence, examples: FileExamples, findings: list[str]) -> Report:
+def _page(kept: SelfInfluence, examples: FileExamples, findings: list[str]) -> str:
     from retrac_plugin.report.of_scores import report_of_selves
+    from retrac_plugin.report.page import render
     from retrac_plugin.report.sources import ExamplePictures
 
-    return report_of_selves(
+    report = report_of_selves(
         kept.values,
         ExamplePictures(examples),
         kept.train_names,
@@ -90,3 +90,4 @@ def _report(kept: SelfInfluence, examples: FileExamples, findings: list[str]) ->
         captions=tuple(examples.prompts),
         findings=findings,
     )
+    return render(report)

@@ -15,6 +15,9 @@ from retrac_plugin.report.shell import fill, put
 
 TEMPLATE = "page.html.j2"
 
+SCRIPTS = ("elements.js", "ticks.js", "cards.js", "evidence.js", "lists.js", "page.js")
+"""The parts of its script, in order."""
+
 
 @dataclass(frozen=True)
 class TableLine:
@@ -43,6 +46,7 @@ def render(report: Report) -> str:
     """Return a report as HTML."""
     return fill(
         TEMPLATE,
+        SCRIPTS,
         report=report,
         listed=listing(report),
         lines=[_line(row) for row in _rows(report)],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,8 @@ from retrac_plugin.files import write_atomically
 GENERATOR = '<meta name="generator" content="retrac-plugin">'
 """By which a page of ours is known."""
 
-SCRIPTS = ("elements.js", "ticks.js", "cards.js", "evidence.js", "lists.js", "page.js")
-"""The parts of the script, in order."""
 
-
-def fill(template: str, **values: Any) -> str:
+def fill(template: str, scripts: Sequence[str] = (), **values: Any) -> str:
     """Return a template with values; every text in it is escaped.
 
     The page's policy forbids whatever it does not need: it can load nothing from anywhere, and
@@ -28,6 +26,7 @@ def fill(template: str, **values: Any) -> str:
 
     Args:
         template: Its file below ``templates``.
+        scripts: The parts of its script, likewise, in order.
         values: What it is given.
     """
     environment = Environment(
@@ -37,7 +36,7 @@ def fill(template: str, **values: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    script = _script()
+    script = "".join(_part(name) for name in scripts)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
     return environment.get_template(template).render(
         **values, generator=Markup(GENERATOR), script=Markup(script), digest=digest
@@ -60,6 +59,5 @@ def is_ours(path: Path) -> bool:
         return GENERATOR.encode() in file.read(2048)
 
 
-def _script() -> str:
-    folder = files("retrac_plugin.report") / "templates"
-    return "".join((folder / name).read_text(encoding="utf-8") for name in SCRIPTS)
+def _part(name: str) -> str:
+    return (files("retrac_plugin.report") / "templates" / name).read_text(encoding="utf-8")

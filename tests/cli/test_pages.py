@@ -101,7 +101,7 @@ def test_a_page_is_written_over_and_a_file_that_is_none_of_ours_is_not(files, tm
     page.write_text("my own site")
     result = attribute(files, tmp_path)
     assert result.exit_code == 0
-    assert "no page was written, the scores were: " in result.stderr
+    assert "no page was written, but all else was: " in result.stderr
     assert "is no page of this program: move it" in result.stderr
     assert page.read_text() == "my own site"
 
@@ -115,7 +115,7 @@ def test_a_page_that_fails_is_one_line_and_loses_no_scores(files, tmp_path, monk
     for result in (attribute(files, tmp_path), self_influence(files, tmp_path / "s.safetensors")):
         assert result.exit_code == 0
         assert told(result) == (
-            "retrac: no page was written, the scores were: what nobody expected\n"
+            "retrac: no page was written, but all else was: what nobody expected\n"
         )
     assert Scores.load(tmp_path / "diffusion-retrac.safetensors").values.shape == (QUERIES, TRAIN)
     assert SelfInfluence.load(tmp_path / "s.safetensors").values.shape == (TRAIN,)
