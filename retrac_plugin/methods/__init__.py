@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import Any
 
 from retrac_plugin.hookspecs import AttributorEntry
+from retrac_plugin.methods.purposes import purpose
 
 __all__ = ["ENTRIES"]
 
@@ -19,7 +20,8 @@ _DTRAK = "Zheng et al., ICLR 2024"
 
 def _entry(name: str, summary: str, home: str, source: str) -> AttributorEntry:
     module, attribute = home.split(":")
-    return AttributorEntry(name, summary, _lazily(module, attribute), source)
+    load = _lazily(module, attribute)
+    return AttributorEntry(name, summary, load, source, good_for=purpose(name))
 
 
 def _lazily(module: str, attribute: str) -> Callable[[], Any]:
