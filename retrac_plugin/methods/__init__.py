@@ -142,6 +142,12 @@ ENTRIES: tuple[AttributorEntry, ...] = (
         "baseline",
     ),
     _entry(
+        "unlearning",
+        "how much the loss of a training image rises where the picture is unlearned",
+        "unlearning:Unlearning",
+        "a reading of Wang et al., NeurIPS 2024",
+    ),
+    _entry(
         "pixel-kernel",
         "kernel ridge on the images' pixels: a control",
         "baselines:PixelKernel",

@@ -10,6 +10,7 @@ _PURPOSES = {
     "retrac-ridge": "the same for any number of training images",
     "retrac-paired": "ReTrac without a record of training",
     "activation-kernel": "a first answer: no backward pass",
+    "unlearning": "a check of another kind: forward passes, one set for every query",
     "untrained-kernel": "a control: what a network sees before any training",
     "pixel-kernel": "a control: what likeness of pixels alone foretells",
     "pixel-similarity": "a control: near copies",
