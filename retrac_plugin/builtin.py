@@ -29,18 +29,21 @@ def _lazily(module: str, name: str) -> Any:
 def retrac_register_attributors() -> Iterable[AttributorEntry]:
     """Our two methods, and those to compare them with."""
     from retrac_plugin.methods import ENTRIES
+    from retrac_plugin.methods.purposes import purpose
 
     yield AttributorEntry(
         "diffusion-tracin",
         "TracIn over timesteps: inner products of gradients, norms kept",
         _lazily("attribution.attributors", "DiffusionTracIn"),
         PAPER,
+        good_for=purpose("diffusion-tracin"),
     )
     yield AttributorEntry(
         "diffusion-retrac",
         "TracIn over timesteps with every gradient's norm taken away",
         _lazily("attribution.attributors", "DiffusionReTrac"),
         PAPER,
+        good_for=purpose("diffusion-retrac"),
     )
     yield from ENTRIES
 

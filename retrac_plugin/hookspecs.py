@@ -30,6 +30,7 @@ class AttributorEntry:
         load: Returns the attributor class; heavy imports belong in here.
         source: The paper or package that defines the method.
         needs: Packages that must be installed, as they are imported, such as ``("captum",)``.
+        good_for: One line for ``retrac list``: when to take it.
     """
 
     name: str
@@ -37,6 +38,7 @@ class AttributorEntry:
     load: Callable[[], Any]
     source: str = ""
     needs: tuple[str, ...] = ()
+    good_for: str = ""
 
 
 @dataclass(frozen=True)

@@ -40,13 +40,22 @@ def attribute_repeatedly(
     Raises:
         InputError: If ``repeats`` is less than 1, or the attributors differ in more.
     """
-    if repeats < 1:
-        raise InputError(f"repeats: expected at least 1, got {repeats}")
+    check_repeats(repeats)
     rounds = [
         attribute_together(_drawing(attributors, number), train, queries)
         for number in range(repeats)
     ]
     return [mean_of(scores) for scores in zip(*rounds, strict=True)]
+
+
+def check_repeats(repeats: int) -> None:
+    """Refuse less than one.
+
+    Raises:
+        InputError: If it is less.
+    """
+    if repeats < 1:
+        raise InputError(f"repeats: expected at least 1, got {repeats}")
 
 
 def mean_of(scores: Sequence[Scores]) -> Scores:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from retrac_plugin.cli.computing import max_memory, query_store
-from retrac_plugin.cli.drawing import repeats, repeats_of
-from retrac_plugin.cli.job import Job, job
-from retrac_plugin.cli.methods import methods
+from retrac_plugin.cli.drawing import repeats
+from retrac_plugin.cli.job import Job, job, takes_alike
+from retrac_plugin.cli.methods import check_method, chosen, methods
 from retrac_plugin.cli.output import check_output
 from retrac_plugin.cli.paging import page, try_page
+from retrac_plugin.cli.scoring import scored
 from retrac_plugin.cli.telling import tell
 from retrac_plugin.cli.top_lists import top_lists
 from retrac_plugin.cli.training import EXISTING, prepared
@@ -72,25 +72,26 @@ def attribute(
     drawn anew, as training would. Images of a latent model, and captions, are encoded as training
     did, once.
     """
-    from retrac_plugin import plugins
     from retrac_plugin.errors import InputError
 
-    methods = tuple(dict.fromkeys(methods))
-    files = {name: out / f"{name}.safetensors" for name in methods}
-    for name, file in files.items():  # what fails at the end is told of before the work
-        plugins.get_attributor(name)
-        check_output(file)
+    for name in methods:  # what fails at the end is told of before the work
+        check_method(name)
+        check_output(out / f"{name}.safetensors")
     found = job.read_run()
     tell(found.description)
     examples = job.train_examples(found)
     pictures = job.query_examples(found, queries, prompt)
     if top > len(examples):
         raise InputError(f"--top {top} is larger than the training set ({len(examples)})")
-    attributors = job.attributors(found, methods)
-    every = _attribute(attributors, prepared(examples), pictures, repeats_of(found, repeats))
+    names = chosen(methods, len(examples))
+    attributors = dict(zip(names, job.attributors(found, names), strict=True))
+    every = scored(attributors, prepared(examples), pictures, found, repeats)
     kept = []
-    for (name, file), unnamed in zip(files.items(), every, strict=True):
-        scores = _named(unnamed, job, examples, pictures, prompt)
+    for name, unnamed in every:
+        method = unnamed.about.get("method", name)
+        about = {"method": method, **job.draws.about(takes_alike(attributors[name]))}
+        scores = _named(unnamed, job, about, examples, pictures, prompt)
+        file = out / f"{name}.safetensors"
         scores.save(file)
         kept.append(scores)
         tell(f"\n{name}: scores [query, train] in {file}{_errors(scores)}")
@@ -119,10 +120,15 @@ def _page(
 
 
 def _named(
-    scores: Scores, job: Job, examples: FileExamples, pictures: FileExamples, prompt: str | None
+    scores: Scores,
+    job: Job,
+    draws: dict[str, Any],
+    examples: FileExamples,
+    pictures: FileExamples,
+    prompt: str | None,
 ) -> Scores:
     """Return scores that say of what they are."""
-    about = {"run": str(job.training.run.resolve()), **job.draws.about()}
+    about = {"run": str(job.training.run.resolve()), **draws}
     return replace(
         scores,
         about={**scores.about, **about},
@@ -130,18 +136,6 @@ def _named(
         query_names=tuple(pictures.names),
         prompts=tuple(pictures.prompts) if prompt is None else (prompt,) * len(pictures),
     )
-
-
-def _attribute(
-    attributors: list[Any], examples: Any, pictures: Any, repeats: int
-) -> Iterable[Scores]:
-    """Yield the scores of each method; ours share their gradients, and are repeated."""
-    from retrac_plugin.attribution.attributors import DiffusionAttributor
-    from retrac_plugin.attribution.repeats import attribute_repeatedly
-
-    if all(isinstance(attributor, DiffusionAttributor) for attributor in attributors):
-        return attribute_repeatedly(attributors, examples, pictures, repeats)
-    return (attributor.attribute(examples, pictures) for attributor in attributors)
 
 
 def _errors(scores: Scores) -> str:

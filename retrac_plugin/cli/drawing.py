@@ -10,8 +10,11 @@ import click
 from retrac_plugin.cli.packing import packed
 
 if TYPE_CHECKING:
-    from retrac_plugin.draws import Strided
+    from retrac_plugin.draws import Draws
     from retrac_plugin.runs.run import Run
+
+OWN_NOISE, SHARED_NOISE = 4, 1
+"""Noise draws at a timestep, where each sample has its own noise, and where all share it."""
 
 REPEATS = 4
 """How often what was not recorded is drawn, unless told otherwise."""
@@ -22,18 +25,27 @@ class QueryDraws:
     """The query side's timesteps and noise: the options of ``query_draws``."""
 
     timesteps: int
-    noise_draws: int
+    noise_draws: int | None
     seed: int
 
-    def rule(self) -> Strided:
-        """Return them as the methods take them."""
-        from retrac_plugin import Strided
+    def rule(self, alike: bool = False) -> Draws:
+        """Return them as a method takes them.
 
-        return Strided(self.timesteps, noise_draws=self.noise_draws, seed=self.seed)
+        Args:
+            alike: Whether it takes both sides at the same draws.
+        """
+        from retrac_plugin import Shared, Strided
 
-    def about(self) -> dict[str, int]:
+        kind = Shared if alike else Strided
+        return kind(self.timesteps, noise_draws=self._each(alike), seed=self.seed)
+
+    def about(self, alike: bool = False) -> dict[str, int]:
         """Return them for a file of scores."""
-        return {"timesteps": self.timesteps, "noise_draws": self.noise_draws, "seed": self.seed}
+        each = self._each(alike)
+        return {"timesteps": self.timesteps, "noise_draws": each, "seed": self.seed}
+
+    def _each(self, alike: bool) -> int:
+        return self.noise_draws or (SHARED_NOISE if alike else OWN_NOISE)
 
 
 query_draws = packed(
@@ -49,9 +61,8 @@ query_draws = packed(
     click.option(
         "--noise-draws",
         type=click.IntRange(1),
-        default=4,
-        show_default=True,
-        help="Noise draws averaged at each of them.",
+        help=f"Noise draws averaged at each of them. Default: {OWN_NOISE}, or {SHARED_NOISE} for "
+        "methods that take both sides at the same noise.",
     ),
     click.option("--seed", default=0, show_default=True, help="Seed of that noise."),
 )

@@ -44,18 +44,23 @@ class Job:
         """Return methods by name, for the run."""
         from retrac_plugin import plugins
 
-        query_draws = self.draws.rule()  # one for all: methods that share gradients share draws
+        kinds = [plugins.get_attributor(name) for name in methods]
         return [
-            plugins.get_attributor(name)(
+            kind(
                 run.model,
                 run.checkpoints,
                 train_draws=run.train_draws,
-                query_draws=query_draws,
+                query_draws=self.draws.rule(takes_alike(kind)),
                 progress=True,
                 **self.computing.given(),
             )
-            for name in methods
+            for kind in kinds
         ]
+
+
+def takes_alike(method: Any) -> bool:
+    """Whether a method, or its class, takes both sides at the same draws."""
+    return bool(getattr(method, "draws_alike", False))
 
 
 def job(*fitting: Decorator) -> Decorator:

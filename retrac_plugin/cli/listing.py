@@ -30,4 +30,6 @@ def _section(
         absent = missing(entry.needs)
         lacking = f"; needs {', '.join(absent)}, not installed" if absent else ""
         click.echo(f"  {name:26} {entry.summary} [{plugin}{lacking}]")
+        if isinstance(entry, AttributorEntry) and entry.good_for:
+            click.echo(f"  {'':26} use: {entry.good_for}")
     click.echo()

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import click
 
+from retrac_plugin.cli.telling import tell
+
 METHODS = ("diffusion-tracin", "diffusion-retrac")
+BEST = "best"
 
 methods = click.option(
     "--method",
@@ -12,5 +15,34 @@ methods = click.option(
     multiple=True,
     default=METHODS,
     show_default=True,
-    help="A method that `retrac list` names; may be repeated.",
+    help="A method that `retrac list` names; may be repeated. best: the one that our benchmarks "
+    "favour at the training set's size.",
 )
+
+
+def check_method(name: str) -> None:
+    """Refuse a method that is not installed.
+
+    Raises:
+        PluginError: If it is not.
+    """
+    from retrac_plugin import plugins
+
+    if name != BEST:
+        plugins.get_attributor(name)
+
+
+def chosen(methods: tuple[str, ...], train: int) -> list[str]:
+    """Return each method once, ``best`` by the name of the one that is.
+
+    Args:
+        methods: What was asked for.
+        train: Number of training images.
+    """
+    if BEST not in methods:
+        return list(dict.fromkeys(methods))
+    from retrac_plugin.methods.choosing import best_for
+
+    best = best_for(train)
+    tell(f"best: {best}, which our benchmarks favour for {train:,} training images")
+    return list(dict.fromkeys(best if name == BEST else name for name in methods))

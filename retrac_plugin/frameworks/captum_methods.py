@@ -38,11 +38,21 @@ METHODS = {
 """Summary and source, by registered name."""
 
 
+_USE = "comparing with Captum as it is"
+
+
 @hookimpl
 def retrac_register_attributors() -> Iterable[AttributorEntry]:
     """Methods of Captum, on diffusion models."""
     for name, (summary, source) in METHODS.items():
-        yield AttributorEntry(name, summary, partial(_load, name), source, needs=("captum",))
+        yield AttributorEntry(
+            name,
+            summary,
+            partial(_load, name),
+            source,
+            ("captum",),
+            "comparing with Captum as it is",
+        )
 
 
 def _load(name: str) -> Any:

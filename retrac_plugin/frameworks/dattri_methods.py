@@ -62,11 +62,21 @@ METHODS = {
 """Summary and source, by registered name."""
 
 
+_USE = "comparing with dattri as it is"
+
+
 @hookimpl
 def retrac_register_attributors() -> Iterable[AttributorEntry]:
     """Methods of dattri, on diffusion models."""
     for name, (summary, source) in METHODS.items():
-        yield AttributorEntry(name, summary, partial(_load, name), source, needs=("dattri",))
+        yield AttributorEntry(
+            name,
+            summary,
+            partial(_load, name),
+            source,
+            ("dattri",),
+            "comparing with dattri as it is",
+        )
 
 
 def _load(name: str) -> Any:

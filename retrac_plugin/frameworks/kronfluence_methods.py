@@ -25,11 +25,21 @@ METHODS = {
 """Summary and source, by registered name."""
 
 
+_USE = "comparing with kronfluence as it is"
+
+
 @hookimpl
 def retrac_register_attributors() -> Iterable[AttributorEntry]:
     """Methods of kronfluence, on diffusion models."""
     for name, (summary, source) in METHODS.items():
-        yield AttributorEntry(name, summary, partial(_load, name), source, needs=NEEDS)
+        yield AttributorEntry(
+            name,
+            summary,
+            partial(_load, name),
+            source,
+            NEEDS,
+            "comparing with kronfluence as it is",
+        )
 
 
 def _load(name: str) -> Any:

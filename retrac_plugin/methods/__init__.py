@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import Any
 
 from retrac_plugin.hookspecs import AttributorEntry
+from retrac_plugin.methods.purposes import purpose
 
 __all__ = ["ENTRIES"]
 
@@ -19,7 +20,8 @@ _DTRAK = "Zheng et al., ICLR 2024"
 
 def _entry(name: str, summary: str, home: str, source: str) -> AttributorEntry:
     module, attribute = home.split(":")
-    return AttributorEntry(name, summary, _lazily(module, attribute), source)
+    load = _lazily(module, attribute)
+    return AttributorEntry(name, summary, load, source, good_for=purpose(name))
 
 
 def _lazily(module: str, attribute: str) -> Callable[[], Any]:
@@ -138,6 +140,12 @@ ENTRIES: tuple[AttributorEntry, ...] = (
         "activation-kernel of the network before training: a control",
         "timestep_kernels:UntrainedKernel",
         "baseline",
+    ),
+    _entry(
+        "unlearning",
+        "how much the loss of a training image rises where the picture is unlearned",
+        "unlearning:Unlearning",
+        "a reading of Wang et al., NeurIPS 2024",
     ),
     _entry(
         "pixel-kernel",

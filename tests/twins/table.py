@@ -31,6 +31,7 @@ from tests.twins.curved import (
 )
 from tests.twins.kronecker import kronfluence
 from tests.twins.plain_loops import Book, Output, loss
+from tests.twins.unlearned import unlearning
 
 
 @dataclass(frozen=True)
@@ -209,6 +210,7 @@ TWINS: dict[str, Twin] = {
         ),
         {"gradients": EXACT},
     ),
+    "unlearning": Twin(partial(unlearning, step=0.003, damping=1.0)),
     "pixel-kernel": Twin(kernels.pixels),
     "pixel-similarity": Twin(pixels),
     "feature-similarity": Twin(components),

@@ -1,0 +1,41 @@
+"""What each of our methods is good for, in a line for ``retrac list``. Imports no torch.
+
+What is said of quality stands on the tables of the docs' results: 8x8 images, small networks.
+"""
+
+_PURPOSES = {
+    "diffusion-tracin": "what training did, visit by visit; as published",
+    "diffusion-retrac": "answers that differ from picture to picture; as published",
+    "retrac-kernel": "foretelling retraining: first of our tables, up to 20,000 training images",
+    "retrac-ridge": "the same for any number of training images",
+    "retrac-paired": "ReTrac without a record of training",
+    "activation-kernel": "a first answer: no backward pass",
+    "unlearning": "a check of another kind: forward passes, one set for every query",
+    "untrained-kernel": "a control: what a network sees before any training",
+    "pixel-kernel": "a control: what likeness of pixels alone foretells",
+    "pixel-similarity": "a control: near copies",
+    "feature-similarity": "a control: likeness of what varies most",
+    "training-loss": "a control: images that the model fits badly, whatever the picture",
+    "random": "a control: chance",
+    "d-trak": "foretelling retraining, as published; damping must be chosen",
+    "d-trak-mean": "foretelling retraining: first of the published methods in our tables",
+    "trak": "foretelling retraining, as published; damping must be chosen",
+    "gradient-dot": "comparing: gradients as they are",
+    "gradient-cosine": "comparing: gradients without their norms",
+    "tracincp": "comparing: all checkpoints, timesteps shared",
+    "gas": "comparing: all checkpoints, without norms",
+    "retrac-per-draw": "comparing: another reading of ReTrac",
+    "retrac-replay": "comparing: every visit instead of the last",
+    "retrac-curvature": "comparing: what curvature adds to ReTrac",
+    "relative-influence": "comparing: effects of samples that move the model little",
+    "renormalised-influence": "comparing: TRAK without the training side's norms",
+    "das": "comparing: the change of the prediction, without a sign",
+    "journey-trak": "comparing: what a picture was on its way through the sampler",
+}
+
+
+def purpose(name: str) -> str:
+    """Return what a method is good for, or nothing where it is not one of ours."""
+    if name.startswith("d-trak-"):
+        return _PURPOSES.get(name, "comparing: D-TRAK of another number of the prediction")
+    return _PURPOSES.get(name, "")
