@@ -56,7 +56,9 @@ def webp(levels: NDArray[Any]) -> bytes:
         from PIL import Image, features
     file = io.BytesIO()
     image = Image.fromarray(levels[..., 0] if levels.shape[2] == 1 else levels)
-    image.convert("RGB").save(file, "WEBP" if features.check("webp") else "JPEG", quality=80)
+    image.convert("RGB").save(
+        file, "WEBP" if features.check("webp") else "JPEG", quality=80, method=2
+    )
     return file.getvalue()
 
 
