@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from retrac_plugin.report.contents import Group, Pictures
-from retrac_plugin.report.numbers import decimals_for, exponent, score_text, unit_text
+from retrac_plugin.report.numbers import exponent, score_text, unit_text
 
 SIDE = 16
 """Pixels to which pictures are brought to be compared."""
@@ -27,11 +27,9 @@ def outliers(values: Tensor, most: int) -> Group:
     chosen = values.argsort(descending=True, stable=True)[:most].tolist()
     found = values[chosen].tolist()
     power = exponent(found)
-    decimals = decimals_for(found, power)
     unit = unit_text(power)
     members = [
-        (index, score_text(value, power, decimals=decimals))
-        for index, value in zip(chosen, found, strict=True)
+        (index, score_text(value, power)) for index, value in zip(chosen, found, strict=True)
     ]
     return Group(
         "Outliers",
