@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import pytest
 import torch
@@ -50,9 +51,25 @@ def self_influence(files, out, *more, train="train.safetensors"):
     return call("self-influence", files / "run", *given, *FEW, "-k", 3, *more)
 
 
+@pytest.fixture
+def answered(once, tmp_path):
+    """Scores and self-influence in the test's own folder; returns what was printed."""
+    folder, outputs = once
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    return outputs
+
+
 def told(result):
     """What is left on stderr after the progress bars."""
     return result.stderr.rpartition("\r")[2]
+
+
+@pytest.fixture(scope="module")
+def once(files, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("answered")
+    scored, ranked = attribute(files, folder), self_influence(files, folder / "self.safetensors")
+    assert (scored.exit_code, ranked.exit_code) == (0, 0), scored.output + ranked.output
+    return folder, scored.output + ranked.output
 
 
 def listed(path):
@@ -60,10 +77,8 @@ def listed(path):
     return json.loads(re.search(r'id="data">(.*?)</script>', html)[1])
 
 
-def test_attribute_writes_the_page_of_its_scores(files, tmp_path):
-    result = attribute(files, tmp_path)
-    assert result.exit_code == 0, result.output
-    assert f"the page: {tmp_path / 'index.html'}" in result.output
+def test_attribute_writes_the_page_of_its_scores(once, answered, tmp_path):
+    assert f"the page: {once[0] / 'index.html'}" in answered
     page = listed(tmp_path / "index.html")
     assert [method["name"] for method in page["methods"]] == [
         "Diffusion-TracIn",
@@ -86,6 +101,7 @@ def test_a_folder_s_file_names_stand_below_its_pictures(files, tmp_path):
     ]
     assert all(image["name"] == f"train <{image['index']}>.png" for image in page["images"])
     assert all(image["source"] for image in page["images"])
+    same_page(files, tmp_path, "")
 
 
 def test_no_page_leaves_it(files, tmp_path):
@@ -94,9 +110,8 @@ def test_no_page_leaves_it(files, tmp_path):
     assert sorted(path.suffix for path in tmp_path.iterdir()) == [".safetensors"] * 3
 
 
-def test_a_page_is_written_over_and_a_file_that_is_none_of_ours_is_not(files, tmp_path):
+def test_a_page_is_written_over_and_a_file_that_is_none_of_ours_is_not(files, answered, tmp_path):
     page = tmp_path / "index.html"
-    assert attribute(files, tmp_path).exit_code == 0
     assert told(attribute(files, tmp_path)) == ""
     page.write_text("my own site")
     result = attribute(files, tmp_path)
@@ -121,10 +136,8 @@ def test_a_page_that_fails_is_one_line_and_loses_no_scores(files, tmp_path, monk
     assert SelfInfluence.load(tmp_path / "s.safetensors").values.shape == (TRAIN,)
 
 
-def test_self_influence_writes_the_curator_s_page(files, tmp_path):
+def test_self_influence_writes_the_curator_s_page(answered, tmp_path):
     out = tmp_path / "self.safetensors"
-    result = self_influence(files, out)
-    assert result.exit_code == 0, result.output
     page = listed(tmp_path / "self.html")
     order = load_file(out)["self_influence"].argsort(descending=True).tolist()
     (group,) = page["groups"]
@@ -134,9 +147,11 @@ def test_self_influence_writes_the_curator_s_page(files, tmp_path):
     assert kept.train_names == tuple(str(number) for number in range(TRAIN))
 
 
-@pytest.mark.parametrize("kind", ["", ".safetensors"])
-def test_report_makes_the_page_that_attribute_wrote(files, tmp_path, kind):
-    assert attribute(files, tmp_path, kind=kind).exit_code == 0
+def test_report_makes_the_page_that_attribute_wrote(files, answered, tmp_path):
+    same_page(files, tmp_path, ".safetensors")
+
+
+def same_page(files, tmp_path, kind):
     written = listed(tmp_path / "index.html")
     scores = [tmp_path / f"diffusion-{name}.safetensors" for name in ("tracin", "retrac")]
     places = ("--train", files / f"train{kind}", "--queries", files / f"queries{kind}")
@@ -145,9 +160,7 @@ def test_report_makes_the_page_that_attribute_wrote(files, tmp_path, kind):
     assert listed(tmp_path / "again.html") == written
 
 
-def test_report_takes_self_influence_beside_scores_or_alone(files, tmp_path):
-    attribute(files, tmp_path, "--no-page")
-    self_influence(files, tmp_path / "self.safetensors", "--no-page")
+def test_report_takes_self_influence_beside_scores_or_alone(files, answered, tmp_path):
     both = [tmp_path / "diffusion-retrac.safetensors", tmp_path / "self.safetensors"]
     train, queries = (
         ("--train", files / "train.safetensors"),
@@ -171,9 +184,9 @@ def test_report_takes_self_influence_beside_scores_or_alone(files, tmp_path):
     ],
 )
 def test_report_refuses_other_pictures_than_were_attributed(
-    files, tmp_path, train, queries, status, message
+    files, answered, tmp_path, train, queries, status, message
 ):
-    attribute(files, tmp_path, "--no-page")
+    (tmp_path / "index.html").unlink()
     asked = () if queries is None else ("--queries", files / queries)
     scores = tmp_path / "diffusion-retrac.safetensors"
     result = call("report", scores, "--train", files / train, *asked)
@@ -189,8 +202,7 @@ def test_report_refuses_what_is_no_file_of_scores(files, tmp_path):
     assert "holds no scores of format 1" in result.output
 
 
-def test_self_influence_of_other_training_images_than_the_scores_is_refused(files, tmp_path):
-    attribute(files, tmp_path, "--no-page")
+def test_self_influence_of_other_images_than_the_scores_is_refused(files, answered, tmp_path):
     SelfInfluence(torch.ones(TRAIN), tuple("abcdef")).save(tmp_path / "self.safetensors")
     result = call(
         *("report", tmp_path / "diffusion-retrac.safetensors", tmp_path / "self.safetensors"),
