@@ -46,6 +46,12 @@ from retrac_plugin.cli.training import EXISTING
     "found that everything is still the same of.",
 )
 @click.option(
+    "--curve",
+    is_flag=True,
+    help="Also measure how LDS grows with the number of draws, shared noise beside noise of each "
+    "sample's own.",
+)
+@click.option(
     "--regenerate",
     is_flag=True,
     help="Retrain for the task's ground truth instead; goes on where a killed run stopped.",
@@ -63,6 +69,7 @@ def benchmark(
     threads: int | None,
     remove: int | None,
     fresh: bool,
+    curve: bool,
     regenerate: bool,
 ) -> None:
     """Compare methods by every metric, with the cost beside it.
@@ -95,7 +102,7 @@ def benchmark(
     measures = list(plugins.metrics()) if metrics is None else _names(metrics)
     removal = None if remove is None else Removal(remove)
     names = methods_of(methods)
-    written = run(source, names, measures, out, seed, device, tell, removal, fresh)
+    written = run(source, names, measures, out, seed, device, tell, removal, fresh, curve)
     for path in written:
         tell(f"wrote {path}")
 
