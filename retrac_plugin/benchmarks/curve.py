@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from itertools import product
 from math import prod
@@ -14,11 +14,11 @@ from retrac_plugin import plugins
 from retrac_plugin.benchmarks.rows import measure
 from retrac_plugin.benchmarks.scoring import Tell, score_methods
 from retrac_plugin.benchmarks.task import Task
-from retrac_plugin.draws import Shared, Strided
+from retrac_plugin.draws import Draws, Shared, Strided
 from retrac_plugin.files import write_atomically
 
 METHODS = ("retrac-kernel", "d-trak-mean", "trak")
-NOISES = {"own": Strided, "shared": Shared}
+NOISES: dict[str, Callable[[int, int], Draws]] = {"own": Strided, "shared": Shared}
 """Rules by whose noise a sample gets."""
 DRAWS = ((1, 1), (2, 1), (5, 1), (10, 1), (10, 4))
 """Timesteps, and noise draws at each."""

@@ -98,22 +98,12 @@ def _clear(differences: Sequence[Difference]) -> list[str]:
         else:
             unclear[pair[0]].append(pair[1])
             unclear[pair[1]].append(pair[0])
-    body = [
-        [
-            name,
-            str(higher),
-            str(len(names) - 1 - higher - len(unclear[name])),
-            _listed(unclear[name]),
-        ]
-        for name, higher in sorted(
-            ((name, len(lower)) for name, lower in above.items()), key=lambda each: -each[1]
-        )
-    ]
+    body = []
+    for name in sorted(names, key=lambda name: -len(above[name])):
+        below = len(names) - 1 - len(above[name]) - len(unclear[name])
+        listed = ", ".join(sorted(unclear[name]))
+        body.append([name, str(len(above[name])), str(below), listed])
     return _table(["method", "above", "below", "not told apart from"], body)
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(sorted(names))
 
 
 def _missing(rows: Sequence[Row]) -> list[str]:
