@@ -141,6 +141,7 @@ class DiffusionAttributor:
                         at, source, self.train_draws, query_draws, self.method.rescale
                     )
                 total += at.checkpoint.step_size * products * self.method.rescale(norms)
+                del at  # or this checkpoint's weights stay while the next one loads
         return total
 
     def bar(self, samples: int) -> Any:

@@ -120,7 +120,7 @@ def saved_bytes(losses: LossFunction, parameters: Parameters, batch: Batch) -> i
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in storages:
             kept[storage.data_ptr()] = storage.nbytes()
-        return tensor
+        return tensor.detach()  # with its history, a graph would hold itself, and never be freed
 
     with torch.enable_grad(), saved_tensors_hooks(note, lambda tensor: tensor):
         losses(leaves, batch).sum()  # the graph dies here, and with it what it kept

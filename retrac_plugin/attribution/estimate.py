@@ -34,7 +34,7 @@ class Estimate:
         queries: Seconds for the gradients of the queries.
         training: Seconds for those of the training set, and their products with the queries.
         memory: Bytes of the whole process at its peak, on the CPU.
-        device_memory: Bytes on a GPU at the peak, 0 without one.
+        device_memory: Bytes on another device than the CPU at the peak, 0 without one.
         query_bytes: Bytes of the gradients of a block of queries, part of either unless in a file.
         blocks: In how many blocks queries are taken, each with a pass over the training set.
         scores: Bytes of the files of scores.
@@ -88,14 +88,14 @@ def estimate(
     values = (1 + of_errors) * num_queries * num_train + num_checkpoints * num_train
     held = _IN_MEMORY * len(attributors) * num_queries * num_train * SCORE_BYTES
     held += 0 if first.job.query_store else probe.query_bytes
-    on_gpu = probe.device.type == "cuda"
+    elsewhere = probe.device.type != "cpu"
     return Estimate(
         encoding=encoding,
         loading=times * probe.loading,
         queries=times * num_queries * probe.per_query,
         training=times * blocks * num_train * probe.per_sample,
-        memory=probe.memory + (0 if on_gpu else held),
-        device_memory=probe.device_memory + held if on_gpu else 0,
+        memory=probe.memory + (0 if elsewhere else held),
+        device_memory=probe.device_memory + held if elsewhere else 0,
         query_bytes=probe.query_bytes,
         blocks=blocks,
         scores=len(attributors) * (values * SCORE_BYTES + HEADER_BYTES),

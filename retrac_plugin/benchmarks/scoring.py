@@ -26,6 +26,7 @@ from retrac_plugin.benchmarks.outcome import (
 )
 from retrac_plugin.benchmarks.task import Task
 from retrac_plugin.data.examples import Examples, ExampleSource
+from retrac_plugin.model.devices import usable_device, wait_for
 from retrac_plugin.plugins import FAILURES, one_line
 
 Tell = Callable[[str], object]
@@ -110,11 +111,13 @@ def _score(task: Task, group: list[Candidate], failed: dict[str, str]) -> Iterat
     together, left = group[0].together or _one_by_one, list(group)
     queries, train = all_queries(task), len(ExampleSource(task.train, "train"))
     attributors = [candidate.attributor for candidate in group]
+    device = usable_device(task.device or next(task.model.network.parameters()).device)
     start = time.perf_counter()
     try:
-        with PeakMemory() as peak:
+        with PeakMemory(device) as peak:
             for scores in together(attributors, task.train, queries):
                 checked = check_scores(scores, left[0].method, len(queries), train)
+                wait_for(device)  # or these would be the seconds of asking for it
                 seconds = checked.about.get("seconds", time.perf_counter() - start)
                 yield Scored(left.pop(0), checked, seconds, peak.bytes)
     except FAILURES as error:  # a third party's method may raise anything

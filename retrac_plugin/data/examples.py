@@ -110,7 +110,7 @@ def keys_of(samples: Tensor, given: Any) -> list[int]:
         given: Their ``sample_key``, one each; None where their own values tell them.
     """
     if given is None:
-        return [content_key(sample) for sample in samples]
+        return [content_key(sample) for sample in samples.detach().cpu()]  # one wait for all
     return [int(key) for key in torch.as_tensor(given).reshape(-1)]
 
 

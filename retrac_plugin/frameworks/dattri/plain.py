@@ -29,12 +29,13 @@ def plain_attributor(
         normalized_grad: Whether the norms of gradients are taken away.
         projection: Settings of dattri's random projection; None for none.
         layer_name: As dattri takes it.
-        device: Likewise.
+        device: Likewise; None for where the network is.
     """
     count = len(task.get_checkpoints())
     weights = torch.ones(count) if weight_list is None else torch.as_tensor(weight_list)
+    device = next(task.get_model().parameters()).device if device is None else device
     made = TracInAttributor(
-        task, weights, normalized_grad, layer_name=layer_name, device=device or "cpu"
+        task, weights, normalized_grad, layer_name=layer_name, device=str(device)
     )
     set_projection(made, IDENTITY if projection is None else projection)
     return made
