@@ -70,6 +70,7 @@ def attribute(
     did, once.
     """
     from retrac_plugin import plugins
+    from retrac_plugin.attribution.checking import check_scores
     from retrac_plugin.errors import InputError
 
     methods = tuple(dict.fromkeys(methods))
@@ -85,8 +86,9 @@ def attribute(
         raise InputError(f"--top {top} is larger than the training set ({len(examples)})")
     attributors = job.attributors(found, methods)
     every = _attribute(attributors, prepared(examples), pictures, repeats_of(found, repeats))
-    for (name, file), unnamed in zip(files.items(), every, strict=True):
-        scores = _named(unnamed, job, examples, pictures, prompt)
+    for (name, file), returned in zip(files.items(), every, strict=True):
+        checked = check_scores(returned, name, len(pictures), len(examples))
+        scores = _named(checked, job, examples, pictures, prompt)
         scores.save(file)
         tell(f"\n{name}: scores [query, train] in {file}{_errors(scores)}")
         for line in top_lists(scores, top):
