@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from retrac_plugin.attribution.checking import check_scores, check_self_influence

@@ -1,4 +1,4 @@
-"""``retrac attribute`` and ``self-influence`` by methods of third parties, which may return anything."""
+"""`retrac attribute` and `self-influence` by third parties, which may return anything."""
 
 import pytest
 import torch
