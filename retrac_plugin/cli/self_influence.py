@@ -50,7 +50,8 @@ def self_influence(
     """Rank the training images by their influence on themselves.
 
     High self-influence marks outliers, mislabelled and memorised images. RUN is the folder of a
-    training run, as for `retrac attribute`. Each image is its own query, at --timesteps.
+    training run, as for `retrac attribute`. Each image is its own query: one network pass for each
+    of --timesteps times --noise-draws, where `retrac attribute` takes one an image.
     """
     from retrac_plugin import plugins
     from retrac_plugin.attribution.checking import check_self_influence
