@@ -17,8 +17,8 @@ class Batches:
     """What the script received since it last diffused something.
 
     Batches that are received without gradients are for validation, and stand in nobody's way; only
-    where there are no others, one of them is what is trained on. Nor do those of other loaders that come
-    before one of the loader that was trained on so far.
+    where there are no others, one of them is what is trained on. Nor do those of other loaders
+    that come before one of the loader that was trained on so far.
     """
 
     def __init__(self) -> None:

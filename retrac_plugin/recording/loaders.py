@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset
 from retrac_plugin.recording.patching import wrapped
 
 Received = Callable[[Tensor | None, Any, Any], None]
-"""Called with the ids of a batch that the script receives now, if it has any, dataset and loader."""
+"""Called with the ids of the batch that the script receives, if it has any, dataset and loader."""
 
 
 class Tagged(NamedTuple):
