@@ -7,6 +7,7 @@ the queries' gradients, which decide on memory, are counted alone.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -98,13 +99,27 @@ def estimate(
         device_memory=probe.device_memory + held if elsewhere else 0,
         query_bytes=probe.query_bytes,
         blocks=blocks,
-        scores=len(attributors) * (values * SCORE_BYTES + HEADER_BYTES),
+        scores=len(attributors)
+        * (values * SCORE_BYTES + HEADER_BYTES + _names(train, num_queries)),
         cache=cache,
     )
 
 
 _IN_MEMORY = 3
 """Scores are there as products, as their transpose, and summed."""
+
+
+def _names(train: Examples, num_queries: int) -> int:
+    """Return the bytes of the images' names and prompts in a file of scores.
+
+    The queries' are not known yet, and are taken to be as long as the training set's.
+    """
+    if not isinstance(train, FileExamples):
+        return 0
+    names, prompts = (
+        len(json.dumps(json.dumps(list(texts)))) for texts in (train.names, train.prompts)
+    )
+    return names + (names + prompts) * num_queries // max(1, len(train))
 
 
 def _encoding(train: Examples) -> tuple[float, int]:

@@ -9,10 +9,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from retrac_plugin.attribution.checking import check_scores
+from retrac_plugin.attribution.checking import check_scores, check_self_influence
 from retrac_plugin.attribution.peak_memory import PeakMemory
 from retrac_plugin.attribution.scores import Scores
 from retrac_plugin.benchmarks.candidates import Candidate, candidates
@@ -145,10 +144,9 @@ def _self_influence(task: Task, keeper: Keeper, tell: Tell, candidate: Candidate
     tell(f"self-influence by {candidate.method}")
     train = len(ExampleSource(task.train, "train"))
     try:
-        found = torch.as_tensor(compute(task.train))
-        scores = check_scores(Scores(found[None]), candidate.method, 1, train)
+        found = check_self_influence(compute(task.train), candidate.method, train)
     except FAILURES as error:  # a third party's method may raise anything
         tell(f"self-influence by {candidate.method} failed: {one_line(error)}")
         return None
-    keeper.keep(candidate, scores, "self-influence")
-    return scores.values[0]
+    keeper.keep(candidate, Scores(found[None]), "self-influence")
+    return found

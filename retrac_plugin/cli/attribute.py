@@ -69,6 +69,7 @@ def attribute(
     drawn anew, as training would. Images of a latent model, and captions, are encoded as training
     did, once.
     """
+    from retrac_plugin.attribution.checking import check_scores
     from retrac_plugin.errors import InputError
 
     for name in methods:  # what fails at the end is told of before the work
@@ -83,9 +84,10 @@ def attribute(
     names = chosen(methods, len(examples))
     attributors = dict(zip(names, job.attributors(found, names), strict=True))
     every = scored(attributors, prepared(examples), pictures, found, repeats)
-    for name, unnamed in every:
+    for name, returned in every:
+        checked = check_scores(returned, name, len(pictures), len(examples))
         about = job.draws.about(takes_alike(attributors[name]))
-        scores = _named(unnamed, job, about, examples, pictures, prompt)
+        scores = _named(checked, job, about, examples, pictures, prompt)
         file = out / f"{name}.safetensors"
         scores.save(file)
         tell(f"\n{name}: scores [query, train] in {file}{_errors(scores)}")

@@ -50,9 +50,11 @@ def self_influence(
     """Rank the training images by their influence on themselves.
 
     High self-influence marks outliers, mislabelled and memorised images. RUN is the folder of a
-    training run, as for `retrac attribute`. Each image is its own query, at --timesteps.
+    training run, as for `retrac attribute`. Each image is its own query: one network pass for each
+    of --timesteps times --noise-draws, where `retrac attribute` takes one an image.
     """
     from retrac_plugin import plugins
+    from retrac_plugin.attribution.checking import check_self_influence
 
     plugins.get_attributor(method)
     check_output(out)  # what fails at the end is told of before the work
@@ -60,7 +62,8 @@ def self_influence(
     tell(found.description)
     examples = job.train_examples(found)
     (attributor,) = job.attributors(found, [method])
-    values = attributor.self_influence(prepared(examples), query_draws=job.draws.rule()).cpu()
+    returned = attributor.self_influence(prepared(examples), query_draws=job.draws.rule())
+    values = check_self_influence(returned, method, len(examples)).cpu()
     _save(values, examples.names, out)
     tell(f"\n{method}: self-influence [train] in {out}")
     best = values.argsort(descending=True)[:top].tolist()

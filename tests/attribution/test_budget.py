@@ -163,6 +163,17 @@ def test_what_is_counted_is_freed_at_once():
         gc.enable()
 
 
+def test_activations_are_counted_in_inference_mode_too():
+    """Nothing is kept there, and batches would be planned as if they took no memory."""
+
+    def losses(parameters, batch):
+        return torch.tanh(batch @ parameters["weight"].T).sum(1)
+
+    with torch.inference_mode():
+        weight, batch = torch.rand(5, 3), torch.rand(4, 3)
+        assert saved_bytes(losses, {"weight": weight}, batch) == 4 * 4 * (3 + 5)
+
+
 @pytest.mark.parametrize(
     ("text", "number"),
     [(7, 7), ("7", 7), ("4GB", 4 * 10**9), ("1.5 GiB", 3 * 2**29), ("10k", 10**4), ("2mib", 2**21)],

@@ -157,7 +157,7 @@ class DiffusionBaseAttributor(BaseAttributor):  # type: ignore[misc]  # dattri i
         Args:
             train_dataloader: The training set.
             query_draws: Timesteps and noise of a sample in its role as a test sample. Default:
-                those of its training, see ``retrac_plugin.DiffusionTracIn.self_influence``.
+                those of its training; what others cost, ``DiffusionTracIn.self_influence`` says.
 
         Raises:
             RetracError: If the data, a checkpoint or a gradient cannot be used.
