@@ -55,6 +55,12 @@ def test_kernels_equal_the_textbook(case, name, known, kernel, draws):
     torch.testing.assert_close(scores(name, case, draws, damping=0.3), expected, **EXACT)
 
 
+@pytest.mark.parametrize("name", ["retrac-kernel", "retrac-ridge"])
+def test_noise_of_each_samples_own_is_warned_of(case, name):
+    with pytest.warns(UserWarning, match="its scores are then chance"):
+        scores(name, case, OWN)
+
+
 def test_the_untrained_control_equals_the_textbook_of_a_fresh_network(case):
     fresh = copy.deepcopy(case)
     fresh.checkpoints[LAST] = retrac.Checkpoint(untrained(case.network), 1.0)
