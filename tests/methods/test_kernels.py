@@ -40,6 +40,7 @@ def scores(name, case, draws=SHARED, **options):
     return attributor.attribute(case.train, case.queries).values
 
 
+@pytest.mark.filterwarnings("ignore:ReTrac .* compares samples by a random probe")
 @pytest.mark.parametrize("draws", [SHARED, OWN], ids=["shared", "own"])
 @pytest.mark.parametrize(
     ("name", "known", "kernel"),
