@@ -121,6 +121,10 @@ class DiffusionAttributor:
     def self_influence(self, train: Examples, query_draws: Draws | None = None) -> Tensor:
         """Return the influence of every training sample on itself, ``[train]``.
 
+        With ``query_draws`` of ``T`` timesteps and ``S`` noise draws it costs ``T * S`` network
+        passes a sample and checkpoint beside the one of its training draw: 41 in all under
+        ``Strided(10, noise_draws=4)``, where an attribution takes one.
+
         Args:
             train: The training set.
             query_draws: Timesteps and noise of a sample in its role as a query. Default: those it
@@ -141,6 +145,7 @@ class DiffusionAttributor:
                         at, source, self.train_draws, query_draws, self.method.rescale
                     )
                 total += at.checkpoint.step_size * products * self.method.rescale(norms)
+                del at  # or this checkpoint's weights stay while the next one loads
         return total
 
     def bar(self, samples: int) -> Any:

@@ -20,9 +20,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
+from torch.utils._pytree import tree_map
 
 from retrac_plugin.errors import InputError, OutOfMemoryError
 from retrac_plugin.gradients.engine import Batch, LossFunction, Parameters
+from retrac_plugin.gradients.losses import as_losses, ordinary
+from retrac_plugin.gradients.surroundings import computing
 
 SCRATCH = 2**27
 """Bytes for blocks of gradients, one layer's temporaries, and what the allocator keeps."""
@@ -110,8 +113,15 @@ class Needs:
 def saved_bytes(losses: LossFunction, parameters: Parameters, batch: Batch) -> int:
     """Return how many bytes the forward pass of ``batch`` keeps for its backward pass.
 
-    Counted, not measured: the same on every device. What belongs to the parameters is not counted.
+    Counted, not measured: the same on every device, and in inference mode, where nothing would be
+    kept. What belongs to the parameters is not counted, nor what checkpointed layers run again.
     """
+    taken, plain = as_losses(losses, parameters)
+    with computing(next(iter(plain.values())).device):
+        return _saved_bytes(taken, plain, tree_map(ordinary, batch))
+
+
+def _saved_bytes(losses: LossFunction, parameters: Parameters, batch: Batch) -> int:
     leaves = {name: value.detach().requires_grad_() for name, value in parameters.items()}
     storages = {value.untyped_storage().data_ptr() for value in leaves.values()}
     kept: dict[int, int] = {}
@@ -120,7 +130,7 @@ def saved_bytes(losses: LossFunction, parameters: Parameters, batch: Batch) -> i
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in storages:
             kept[storage.data_ptr()] = storage.nbytes()
-        return tensor
+        return tensor.detach()  # with its history, a graph would hold itself, and never be freed
 
     with torch.enable_grad(), saved_tensors_hooks(note, lambda tensor: tensor):
         losses(leaves, batch).sum()  # the graph dies here, and with it what it kept

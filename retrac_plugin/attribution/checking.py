@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from retrac_plugin.attribution.scores import Scores
@@ -53,3 +54,24 @@ def check_scores(scores: Any, method: str, queries: int, train: int) -> Scores:
     except (TypeError, ValueError) as error:
         raise PluginError(f"{method}: Scores.about cannot be written as JSON: {error}") from error
     return replace(scores, values=values)
+
+
+def check_self_influence(values: Any, method: str, train: int) -> Tensor:
+    """Return what a method's ``self_influence`` returned, if it is finite numbers ``[train]``.
+
+    Args:
+        values: What it returned.
+        method: Its registered name, for the message.
+        train: How many training samples there are.
+
+    Raises:
+        PluginError: If it is something else.
+    """
+    try:
+        found = torch.as_tensor(values)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise PluginError(
+            f"{method} returned a {type(values).__name__} as self-influence, expected a tensor "
+            "[train]"
+        ) from error
+    return check_scores(Scores(found[None]), method, 1, train).values[0]

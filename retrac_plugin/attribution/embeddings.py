@@ -91,6 +91,7 @@ def _embed(
         for factor, at in zip(factors, attributor.setting.passes(bar.update), strict=True):
             blocks = gradients(at, source)
             columns.append(factor * (_sum(blocks) if aggregate else torch.cat(list(blocks))))
+            del at, blocks  # or this checkpoint's weights stay while the next one loads
     return torch.cat(columns, dim=1)
 
 

@@ -7,6 +7,7 @@ the queries' gradients, which decide on memory, are counted alone.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -34,7 +35,7 @@ class Estimate:
         queries: Seconds for the gradients of the queries.
         training: Seconds for those of the training set, and their products with the queries.
         memory: Bytes of the whole process at its peak, on the CPU.
-        device_memory: Bytes on a GPU at the peak, 0 without one.
+        device_memory: Bytes on another device than the CPU at the peak, 0 without one.
         query_bytes: Bytes of the gradients of a block of queries, part of either unless in a file.
         blocks: In how many blocks queries are taken, each with a pass over the training set.
         scores: Bytes of the files of scores.
@@ -88,23 +89,37 @@ def estimate(
     values = (1 + of_errors) * num_queries * num_train + num_checkpoints * num_train
     held = _IN_MEMORY * len(attributors) * num_queries * num_train * SCORE_BYTES
     held += 0 if first.job.query_store else probe.query_bytes
-    on_gpu = probe.device.type == "cuda"
+    elsewhere = probe.device.type != "cpu"
     return Estimate(
         encoding=encoding,
         loading=times * probe.loading,
         queries=times * num_queries * probe.per_query,
         training=times * blocks * num_train * probe.per_sample,
-        memory=probe.memory + (0 if on_gpu else held),
-        device_memory=probe.device_memory + held if on_gpu else 0,
+        memory=probe.memory + (0 if elsewhere else held),
+        device_memory=probe.device_memory + held if elsewhere else 0,
         query_bytes=probe.query_bytes,
         blocks=blocks,
-        scores=len(attributors) * (values * SCORE_BYTES + HEADER_BYTES),
+        scores=len(attributors)
+        * (values * SCORE_BYTES + HEADER_BYTES + _names(train, num_queries)),
         cache=cache,
     )
 
 
 _IN_MEMORY = 3
 """Scores are there as products, as their transpose, and summed."""
+
+
+def _names(train: Examples, num_queries: int) -> int:
+    """Return the bytes of the images' names and prompts in a file of scores.
+
+    The queries' are not known yet, and are taken to be as long as the training set's.
+    """
+    if not isinstance(train, FileExamples):
+        return 0
+    names, prompts = (
+        len(json.dumps(json.dumps(list(texts)))) for texts in (train.names, train.prompts)
+    )
+    return names + (names + prompts) * num_queries // max(1, len(train))
 
 
 def _encoding(train: Examples) -> tuple[float, int]:

@@ -15,7 +15,7 @@ from retrac_plugin.checkpoints.checkpoint import Checkpoint, check_checkpoints
 from retrac_plugin.errors import InputError
 from retrac_plugin.gradients.engine import EngineFactory
 from retrac_plugin.model.checks import check_deterministic
-from retrac_plugin.model.devices import usable_device
+from retrac_plugin.model.devices import check_default_device, check_type, usable_device
 from retrac_plugin.model.diffusion import DiffusionModel
 from retrac_plugin.model.outputs import LOSS, Output
 
@@ -124,6 +124,8 @@ class Setting:
 
 
 def _device(device: str | torch.device | None, model: DiffusionModel) -> torch.device:
-    if device is None:
-        return next(model.network.parameters()).device
-    return usable_device(device)
+    check_default_device()
+    own = next(model.network.parameters())
+    found = own.device if device is None else usable_device(device)
+    check_type(found, own.dtype)
+    return found

@@ -17,6 +17,7 @@ from retrac_plugin.attribution.peak_memory import PeakMemory
 from retrac_plugin.attribution.query_side import query_gradients
 from retrac_plugin.attribution.train_side import train_products
 from retrac_plugin.data.examples import Examples, ExampleSource
+from retrac_plugin.model.devices import peak_bytes, wait_for
 
 REPEATS = 3
 """Batches of each side that are timed, after one that is not."""
@@ -51,25 +52,25 @@ class Probe:
         self.num_train = len(ExampleSource(train, "train"))
         num_queries = plan.queries_at_once
         vectors = methods * num_queries
-        with PeakMemory() as first:
+        with PeakMemory(self.device) as first:
             warm, _ = self._load()
             self._time_queries(warm, num_queries)
             at, loading = self._load()
             self.query_bytes = vectors * at.engine.width * at.dtype.itemsize
             self.per_query, checking = self._time_queries(at, num_queries)
             self.loading = loading + checking
-        of_queries = self._on_device()
-        with PeakMemory() as second:
+        of_queries = peak_bytes(self.device)
+        with PeakMemory(self.device) as second:
             self.per_sample, held = self._time_samples(at, vectors)
-        of_samples = self._on_device()
-        here, there = (0, held) if self.device.type == "cuda" else (held, 0)
+        of_samples = peak_bytes(self.device)
+        here, there = (held, 0) if self.device.type == "cpu" else (0, held)
         self.memory = max((first.bytes or 0) - of_queries, (second.bytes or 0) - of_samples - here)
         self.device_memory = max(of_queries, of_samples - there)
 
     def _load(self) -> tuple[CheckpointPass, float]:
         start = time.perf_counter()
         at = next(self.attributor.setting.passes(lambda samples: None, self.batch_size))
-        self._wait()
+        wait_for(self.device)
         return at, time.perf_counter() - start
 
     def _time_queries(self, at: CheckpointPass, num_queries: int) -> tuple[float, float]:
@@ -115,15 +116,6 @@ class Probe:
         for _ in range(1 + REPEATS):
             start = time.perf_counter()
             work()
-            self._wait()
+            wait_for(self.device)
             taken.append(time.perf_counter() - start)
         return median(taken[1:]), taken[0]
-
-    def _on_device(self) -> int:
-        """Return the peak on the GPU since ``PeakMemory`` began to watch."""
-        on_gpu = self.device.type == "cuda"
-        return torch.cuda.max_memory_allocated(self.device) if on_gpu else 0
-
-    def _wait(self) -> None:
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)

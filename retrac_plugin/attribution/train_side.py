@@ -58,6 +58,6 @@ def own_products(
         make = partial(at.engine.products, vectors=queries[0])
         draws_each = prod(train_draws.per_sample())
         for led in at.lead([block], source, train_draws, "train", draws_each, make):
-            dots.append(led.made.dots.diagonal())
+            dots.append(led.made.dots.diagonal().clone())  # a view keeps all others
             norms.append(led.made.norms)
     return torch.cat(dots), torch.cat(norms)

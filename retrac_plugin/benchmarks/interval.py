@@ -73,10 +73,27 @@ def _computed_anew(metric: Metric, values: Tensor, evidence: Evidence, drawn: Te
 
 def _parts(metric: Metric, values: Tensor, evidence: Evidence, value: float) -> Tensor | None:
     """Return each query's part of a mean over queries, None if the metric is no such mean."""
-    single = [torch.tensor([query]) for query in range(len(values))]
+    queries = torch.arange(len(values))
+    halves = queries[: len(values) // 2], queries[len(values) // 2 :]
     try:
-        parts = [metric(values[rows], evidence.of_queries(rows)) for rows in single]
+        if not _add_up(metric, values, evidence, value, [half for half in halves if len(half)]):
+            return None  # found out by two calls instead of one for each query
+        found = torch.tensor(
+            [metric(values[rows], evidence.of_queries(rows)) for rows in queries[:, None]],
+            dtype=torch.float64,
+        )
     except FAILURES:  # it compares queries with one another
         return None
-    found = torch.tensor(parts, dtype=torch.float64)
-    return found if math.isclose(found.mean().item(), value, rel_tol=1e-6, abs_tol=1e-9) else None
+    return found if _alike(found.mean().item(), value) else None
+
+
+def _add_up(
+    metric: Metric, values: Tensor, evidence: Evidence, value: float, parts: list[Tensor]
+) -> bool:
+    """Whether the metric is the mean of what it is on some of the queries each."""
+    total = sum(metric(values[rows], evidence.of_queries(rows)) * len(rows) for rows in parts)
+    return _alike(total / len(values), value)
+
+
+def _alike(found: float, value: float) -> bool:
+    return math.isclose(found, value, rel_tol=1e-6, abs_tol=1e-9)

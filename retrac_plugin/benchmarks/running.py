@@ -13,8 +13,11 @@ from typing import Any
 import torch
 
 from retrac_plugin import plugins
+from retrac_plugin.benchmarks.curve import METHODS as CURVED
+from retrac_plugin.benchmarks.curve import curve, write_points
 from retrac_plugin.benchmarks.differences import lds_differences, write_differences
 from retrac_plugin.benchmarks.figures import draw_figures
+from retrac_plugin.benchmarks.figures.curve import draw_curve
 from retrac_plugin.benchmarks.removal import Removal, check, removal_rows
 from retrac_plugin.benchmarks.rows import measure
 from retrac_plugin.benchmarks.scoring import Tell, score_methods
@@ -47,6 +50,7 @@ def run(  # noqa: PLR0913, PLR0917
     tell: Tell,
     removal: Removal | None = None,
     fresh: bool = False,
+    by_draws: bool = False,
 ) -> list[Path]:
     """Prepare a task, score and measure every method, and write everything below ``out``.
 
@@ -60,6 +64,7 @@ def run(  # noqa: PLR0913, PLR0917
         tell: Says what is going on.
         removal: What to remove and retrain without, if anything.
         fresh: Whether to compute anew the scores that an earlier run kept.
+        by_draws: Whether to measure too how LDS grows with the number of draws.
 
     Returns:
         What was written.
@@ -95,7 +100,15 @@ def run(  # noqa: PLR0913, PLR0917
     write_json(rows, {**_about(task, seed, seconds), **_removed(removal)}, files["rows.json"])
     write_differences(differences, files["differences.csv"])
     write_markdown(rows, differences, files["table.md"])
-    return [*files.values(), *draw_figures(task, outcomes, rows, out)]
+    written = [*files.values(), *draw_figures(task, outcomes, rows, out)]
+    return [*written, *_curve(task, out, tell)] if by_draws else written
+
+
+def _curve(task: Task, out: Path, tell: Tell) -> list[Path]:
+    points = curve(task, CURVED, out / "work" / "kept", tell)
+    write_points(points, out / "curve.csv")
+    drawn = draw_curve(points, out / "curve.png")
+    return [out / "curve.csv", *([] if drawn is None else [drawn])]
 
 
 def _removed(removal: Removal | None) -> dict[str, Any]:

@@ -9,10 +9,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from retrac_plugin.attribution.checking import check_scores
+from retrac_plugin.attribution.checking import check_scores, check_self_influence
 from retrac_plugin.attribution.peak_memory import PeakMemory
 from retrac_plugin.attribution.scores import Scores
 from retrac_plugin.benchmarks.candidates import Candidate, candidates
@@ -26,6 +25,7 @@ from retrac_plugin.benchmarks.outcome import (
 )
 from retrac_plugin.benchmarks.task import Task
 from retrac_plugin.data.examples import Examples, ExampleSource
+from retrac_plugin.model.devices import usable_device, wait_for
 from retrac_plugin.plugins import FAILURES, one_line
 
 Tell = Callable[[str], object]
@@ -110,11 +110,13 @@ def _score(task: Task, group: list[Candidate], failed: dict[str, str]) -> Iterat
     together, left = group[0].together or _one_by_one, list(group)
     queries, train = all_queries(task), len(ExampleSource(task.train, "train"))
     attributors = [candidate.attributor for candidate in group]
+    device = usable_device(task.device or next(task.model.network.parameters()).device)
     start = time.perf_counter()
     try:
-        with PeakMemory() as peak:
+        with PeakMemory(device) as peak:
             for scores in together(attributors, task.train, queries):
                 checked = check_scores(scores, left[0].method, len(queries), train)
+                wait_for(device)  # or these would be the seconds of asking for it
                 seconds = checked.about.get("seconds", time.perf_counter() - start)
                 yield Scored(left.pop(0), checked, seconds, peak.bytes)
     except FAILURES as error:  # a third party's method may raise anything
@@ -142,10 +144,9 @@ def _self_influence(task: Task, keeper: Keeper, tell: Tell, candidate: Candidate
     tell(f"self-influence by {candidate.method}")
     train = len(ExampleSource(task.train, "train"))
     try:
-        found = torch.as_tensor(compute(task.train))
-        scores = check_scores(Scores(found[None]), candidate.method, 1, train)
+        found = check_self_influence(compute(task.train), candidate.method, train)
     except FAILURES as error:  # a third party's method may raise anything
         tell(f"self-influence by {candidate.method} failed: {one_line(error)}")
         return None
-    keeper.keep(candidate, scores, "self-influence")
-    return scores.values[0]
+    keeper.keep(candidate, Scores(found[None]), "self-influence")
+    return found

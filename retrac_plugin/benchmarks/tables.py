@@ -49,7 +49,11 @@ def write_markdown(rows: Sequence[Row], differences: Sequence[Difference], path:
             chunk = names[start : start + COLUMNS_EACH]
             parts += ["", f"## Queries: {queries}", "", *_metrics(own, chunk)]
         if of_kind := [each for each in differences if each.queries == queries]:
-            parts += ["", "What is above what by LDS, clearly, over queries and subsets:", ""]
+            parts += [
+                "",
+                "By LDS, with queries and subsets resampled together, each method is:",
+                "",
+            ]
             parts += _clear(of_kind)
     parts += ["", "## Not measured", "", *_missing(rows)]
     write_atomically(path, lambda file: file.write_text("\n".join(parts) + "\n"))
@@ -83,17 +87,23 @@ def _metrics(rows: Sequence[Row], names: Sequence[str]) -> list[str]:
 
 
 def _clear(differences: Sequence[Difference]) -> list[str]:
-    """Return a table of the methods that each method is clearly above."""
-    above: dict[str, list[str]] = {}
+    """Return a table of how many methods each is clearly above and below, and which it is not."""
+    names = dict.fromkeys(name for each in differences for name in (each.method, each.other))
+    above: dict[str, list[str]] = {name: [] for name in names}
+    unclear: dict[str, list[str]] = {name: [] for name in names}
     for each in differences:
-        for name in (each.method, each.other):
-            above.setdefault(name, [])
+        pair = (each.method, each.other) if each.difference > 0 else (each.other, each.method)
         if each.is_clear:
-            pair = (each.method, each.other) if each.difference > 0 else (each.other, each.method)
             above[pair[0]].append(pair[1])
-    order = sorted(above, key=lambda name: len(above[name]), reverse=True)
-    body = [[name, str(len(above[name])), ", ".join(above[name])] for name in order]
-    return _table(["method", "above", "which"], body)
+        else:
+            unclear[pair[0]].append(pair[1])
+            unclear[pair[1]].append(pair[0])
+    body = []
+    for name in sorted(names, key=lambda name: -len(above[name])):
+        below = len(names) - 1 - len(above[name]) - len(unclear[name])
+        listed = ", ".join(sorted(unclear[name]))
+        body.append([name, str(len(above[name])), str(below), listed])
+    return _table(["method", "above", "below", "not told apart from"], body)
 
 
 def _missing(rows: Sequence[Row]) -> list[str]:

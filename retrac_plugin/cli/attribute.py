@@ -72,6 +72,7 @@ def attribute(
     drawn anew, as training would. Images of a latent model, and captions, are encoded as training
     did, once.
     """
+    from retrac_plugin.attribution.checking import check_scores
     from retrac_plugin.errors import InputError
 
     for name in methods:  # what fails at the end is told of before the work
@@ -87,10 +88,11 @@ def attribute(
     attributors = dict(zip(names, job.attributors(found, names), strict=True))
     every = scored(attributors, prepared(examples), pictures, found, repeats)
     kept = []
-    for name, unnamed in every:
-        method = unnamed.about.get("method", name)
+    for name, returned in every:
+        checked = check_scores(returned, name, len(pictures), len(examples))
+        method = checked.about.get("method", name)
         about = {"method": method, **job.draws.about(takes_alike(attributors[name]))}
-        scores = _named(unnamed, job, about, examples, pictures, prompt)
+        scores = _named(checked, job, about, examples, pictures, prompt)
         file = out / f"{name}.safetensors"
         scores.save(file)
         kept.append(scores)

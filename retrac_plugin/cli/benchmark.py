@@ -48,6 +48,12 @@ from retrac_plugin.cli.training import EXISTING
 )
 @page
 @click.option(
+    "--curve",
+    is_flag=True,
+    help="Also measure how LDS grows with the number of draws, shared noise beside noise of each "
+    "sample's own.",
+)
+@click.option(
     "--regenerate",
     is_flag=True,
     help="Retrain for the task's ground truth instead; goes on where a killed run stopped.",
@@ -66,6 +72,7 @@ def benchmark(
     remove: int | None,
     fresh: bool,
     page: bool,
+    curve: bool,
     regenerate: bool,
 ) -> None:
     """Compare methods by every metric, with the cost beside it.
@@ -99,7 +106,7 @@ def benchmark(
     measures = list(plugins.metrics()) if metrics is None else _names(metrics)
     removal = None if remove is None else Removal(remove)
     names = methods_of(methods)
-    written = run(source, names, measures, out, seed, device, tell, removal, fresh)
+    written = run(source, names, measures, out, seed, device, tell, removal, fresh, curve)
     for path in written:
         tell(f"wrote {path}")
     if page:

@@ -13,11 +13,11 @@ import click
 class Computing:
     """Where, and in what portions: the options of a command that computes.
 
-    The last two are None where a command does not have them.
+    ``device`` None is where the network is; the last two are None where a command has none.
     """
 
     batch_size: int
-    device: str
+    device: str | None
     max_memory: str | None = None
     query_store: Path | None = None
 
@@ -34,9 +34,7 @@ batch_size = click.option(
     help="Samples per network pass; changes the cost, never a score.",
 )
 
-device = click.option(
-    "--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1, mps, ..."
-)
+device = click.option("--device", help="cpu, cuda, cuda:1, mps, ... Default: where the network is.")
 
 max_memory = click.option(
     "--max-memory",

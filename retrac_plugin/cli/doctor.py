@@ -22,16 +22,16 @@ def doctor(training: Training, reading: Reading) -> None:
 
     RUN is the folder of a training run, as for `retrac attribute`. Every checkpoint is loaded, the
     training set is read if it is given or the run names it, and the loss of its first image is
-    computed. Exit status: 0 if nothing contradicts, also where something was not recorded; 1 if
-    records contradict each other, a checkpoint cannot be used, or the run cannot be read or
-    attributed: whatever `retrac attribute` refuses of a run, this refuses.
+    computed. Exit status: 1 if the run cannot be read or attributed, its checkpoints and training
+    set included: whatever `retrac attribute` refuses of a run, this refuses. 0 otherwise, also
+    where records contradict each other: it is said which one is followed.
     """
     from retrac_plugin.runs.diagnosis import diagnose
-    from retrac_plugin.runs.findings import CONTRADICTION, UNUSABLE, of_kind
+    from retrac_plugin.runs.findings import UNUSABLE, of_kind
 
     found = diagnose(reading.of(training.run, training.loss), training.train, training.cache)
     _print(found)
-    if of_kind(found, CONTRADICTION, UNUSABLE):
+    if of_kind(found, UNUSABLE):
         raise SystemExit(1)
 
 

@@ -53,9 +53,11 @@ def self_influence(
     """Rank the training images by their influence on themselves.
 
     High self-influence marks outliers, mislabelled and memorised images. RUN is the folder of a
-    training run, as for `retrac attribute`. Each image is its own query, at --timesteps.
+    training run, as for `retrac attribute`. Each image is its own query: one network pass for each
+    of --timesteps times --noise-draws, where `retrac attribute` takes one an image.
     """
     from retrac_plugin import plugins
+    from retrac_plugin.attribution.checking import check_self_influence
     from retrac_plugin.attribution.self_influence_files import SelfInfluence
 
     plugins.get_attributor(method)
@@ -64,7 +66,8 @@ def self_influence(
     tell(found.description)
     examples = job.train_examples(found)
     (attributor,) = job.attributors(found, [method])
-    values = attributor.self_influence(prepared(examples), query_draws=job.draws.rule()).cpu()
+    returned = attributor.self_influence(prepared(examples), query_draws=job.draws.rule())
+    values = check_self_influence(returned, method, len(examples)).cpu()
     about = {"method": method, "run": str(job.training.run.resolve()), **job.draws.about()}
     kept = SelfInfluence(values, tuple(examples.names), about)
     kept.save(out)

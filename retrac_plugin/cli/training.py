@@ -27,7 +27,7 @@ class Training:
     cache: Path
     loss: str
 
-    def examples(self, found: Run, device: str) -> FileExamples:
+    def examples(self, found: Run, device: str | None) -> FileExamples:
         """Return the training set, encoded on ``device`` where it has to be."""
         return found.train_examples(self.train, cache=self.cache, device=device)
 

@@ -13,16 +13,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from retrac_plugin.data.collating import collate, sliced
+from retrac_plugin.data.keys import keys_of
 from retrac_plugin.data.order import ids_of
 from retrac_plugin.data.picture_values import check_values
 from retrac_plugin.data.steadiness import Steadiness
 from retrac_plugin.errors import InputError
-from retrac_plugin.randomness import SAMPLE_KEY, content_key
+from retrac_plugin.randomness import SAMPLE_KEY
 
 Examples = Any
 """A map-style dataset, a list, a tensor ``[sample, ...]``, or an unshuffled DataLoader."""
@@ -83,7 +83,7 @@ class ExampleSource:
                 part = sliced(fields, start, min(start + size, count))
                 given, samples = part.pop(SAMPLE_KEY, None), part.pop("sample")
                 ids = self.ids[position : position + samples.shape[0]]
-                keys = keys_of(samples, given)
+                keys = keys_of(samples, given, self.role)
                 self._steadiness.check(position, keys)
                 yield Block(ids, keys, samples, part, given is not None)
                 position += samples.shape[0]
@@ -100,18 +100,6 @@ class ExampleSource:
         for start in range(0, len(self.ids), size):
             wanted = self.ids[start : start + size]
             yield collate([as_fields(self.data[i], self.role) for i in wanted], wanted, self.role)
-
-
-def keys_of(samples: Tensor, given: Any) -> list[int]:
-    """Return the keys of samples ``[sample, ...]``.
-
-    Args:
-        samples: The samples.
-        given: Their ``sample_key``, one each; None where their own values tell them.
-    """
-    if given is None:
-        return [content_key(sample) for sample in samples]
-    return [int(key) for key in torch.as_tensor(given).reshape(-1)]
 
 
 def gathered(blocks: Iterable[Block], at_once: int) -> Iterator[list[Block]]:

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from retrac_plugin.data.examples import as_fields, keys_of
+from retrac_plugin.data.examples import as_fields
+from retrac_plugin.data.keys import keys_of
 from retrac_plugin.draws import Draw, Draws, Request, WeightedDraw, draw_within
 from retrac_plugin.errors import InputError
 from retrac_plugin.frameworks.nesting import Keys, at_path, paths_of
@@ -80,27 +81,33 @@ class DrawnExamples(Dataset[tuple[Tensor, ...]]):
         return {path for path in self.paths if not at_path(fields, path).is_floating_point()}
 
     def __getitem__(self, index: int) -> tuple[Tensor, ...]:
+        return self.keyed(index)[1]
+
+    def keyed(self, index: int) -> tuple[int, tuple[Tensor, ...]]:
+        """Return what an item is drawn by, its example's key, and the item."""
         fields, given = self._fields(index)
         sample = fields["sample"]
-        drawn = [self._draw(index, sample, given, position) for position in self.steps]
-        return (
+        (key,) = keys_of(sample[None], given, SIDES[self.side])
+        encoded = None if given is None else sample[None]
+        drawn = [self._draw(index, sample, key, encoded, position) for position in self.steps]
+        return key, (
             sample,
             torch.cat([draw.timesteps for draw in drawn]),
             torch.cat([draw.noise for draw in drawn]).to(sample.dtype),
             *(at_path(fields, path) for path in self.paths),
         )
 
-    def by_timestep(self) -> Dataset[tuple[Tensor, ...]]:
+    def by_timestep(self) -> DrawsApart:
         """Return one item per (example, timestep), an example's timesteps side by side.
 
         What a method gives for these, ``view(train, example, T).mean(-1)``, is its mean over
         timesteps of something taken at each: so dattri's Grad-Cos becomes Diffusion-ReTrac.
         """
-        return _Apart(self, self.draws.per_sample()[0], 1)
+        return DrawsApart(self, self.draws.per_sample()[0], 1)
 
-    def by_draw(self) -> Dataset[tuple[Tensor, ...]]:
+    def by_draw(self) -> DrawsApart:
         """Return one item per (example, timestep, noise), for methods that take single draws."""
-        return _Apart(self, *self.draws.per_sample())
+        return DrawsApart(self, *self.draws.per_sample())
 
     def at_last_checkpoint(self) -> DrawnExamples:
         """Return the same examples with the draws of the last checkpoint alone."""
@@ -143,17 +150,19 @@ class DrawnExamples(Dataset[tuple[Tensor, ...]]):
             )
         return fields, given
 
-    def _draw(self, index: int, sample: Tensor, given: Any, checkpoint: int) -> Draw:
+    def _draw(
+        self, index: int, sample: Tensor, key: int, encoded: Tensor | None, checkpoint: int
+    ) -> Draw:
         request = Request(
             [index],
-            keys_of(sample[None], given),
+            [key],
             sample.shape,
             self.side,
             len(self),
             checkpoint,
             self.steps[checkpoint],
             *self.model.drawing,
-            encoded=None if given is None else sample[None],
+            encoded=encoded,
         )
         draw = draw_within(self.draws, request)
         if draw.samples is not None:
@@ -188,7 +197,7 @@ def check_alike(one: DrawnExamples, other: DrawnExamples) -> None:
         )
 
 
-class _Apart(Dataset[tuple[Tensor, ...]]):
+class DrawsApart(Dataset[tuple[Tensor, ...]]):
     """Each example ``timesteps * parts`` times, with one timestep and a part of its noise."""
 
     def __init__(self, drawn: DrawnExamples, timesteps: int, parts: int) -> None:
@@ -198,8 +207,12 @@ class _Apart(Dataset[tuple[Tensor, ...]]):
         return len(self.drawn) * self.timesteps * self.parts
 
     def __getitem__(self, index: int) -> tuple[Tensor, ...]:
+        return self.keyed(index)[1]
+
+    def keyed(self, index: int) -> tuple[int, tuple[Tensor, ...]]:
+        """See ``DrawnExamples.keyed``."""
         rest, part = divmod(index, self.parts)
         example, position = divmod(rest, self.timesteps)
-        sample, timesteps, noise, *conditions = self.drawn[example]
+        key, (sample, timesteps, noise, *conditions) = self.drawn.keyed(example)
         only = noise[:, position : position + 1].tensor_split(self.parts, dim=2)[part]
-        return sample, timesteps[:, position : position + 1], only, *conditions
+        return key, (sample, timesteps[:, position : position + 1], only, *conditions)

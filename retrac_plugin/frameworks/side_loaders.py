@@ -60,8 +60,12 @@ class Side:
 
     def by_draw(self) -> Items:
         """Return one item per draw, an example's draws side by side."""
-        rows = [i * self.draws_each + draw for i in self.ids for draw in range(self.draws_each)]
-        return Subset(self.drawn.by_draw(), rows)
+        return Subset(self.drawn.by_draw(), self.rows)
+
+    @property
+    def rows(self) -> list[int]:
+        """Positions of its draws among those of all examples."""
+        return [i * self.draws_each + draw for i in self.ids for draw in range(self.draws_each)]
 
 
 def sides_of(

@@ -12,13 +12,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from retrac_plugin.gradients.cutting import Cut, cut_for
 from retrac_plugin.gradients.layout import flat
-
-BLOCK = 2**19
-"""Elements of a block: small enough to stay in a processor's cache until it has been consumed."""
-
-STRETCH = 4096
-"""Positions to multiply at a time, for the same reason."""
 
 
 class Contribution(Protocol):
@@ -78,36 +73,42 @@ class OuterProducts(ABC):
     def blocks(self) -> Iterator[tuple[int, Tensor]]:
         """See ``Contribution.blocks``."""
         grads, patches = self.grads().transpose(1, 2), self.patches()
+        cut = cut_for(grads.device)
         kernel, num_out, num_in = self.shape
-        together, step = self._piece()
+        together, step = self._piece(cut)
         space = grads.new_empty(together * self.rows * step * num_in)
         for first in range(0, kernel, together):
             offsets = list(islice(patches, together))
             for start in range(0, num_out, step):
                 some = grads[:, start : start + step]
-                size = (len(offsets), *some.shape[:2], num_in)
-                blocks = space[: math.prod(size)].view(size)
-                self._multiply(some, offsets, blocks)
-                for offset, block in enumerate(blocks, start=first):
-                    yield (offset * num_out + start) * num_in, block.flatten(1)
+                size = (len(offsets), self.rows, some.shape[1], num_in)
+                by_offset, blocks = cut.lay(space[: math.prod(size)], size)
+                self._multiply(some, offsets, by_offset, cut)
+                column = (first * num_out + start) * num_in
+                for block in blocks:
+                    yield column, block
+                    column += num_out * num_in
 
-    def _piece(self) -> tuple[int, int]:
+    def _piece(self, cut: Cut) -> tuple[int, int]:
         """Return for how many kernel offsets and outputs to make the gradient at a time."""
         kernel, num_out, num_in = self.shape
-        together = min(kernel, 4 * BLOCK // (self.rows * num_out * num_in))
-        if self._rows_in_cache() < self.rows and together > 1:
+        together = min(kernel, cut.together // (self.rows * num_out * num_in))
+        if together > 1 and (cut.cache is None or self._rows_at_once(cut) < self.rows):
             return together, num_out
-        return 1, _even_step(num_out, max(1, BLOCK // (self.rows * num_in)))
+        return 1, _even_step(num_out, max(1, cut.block // (self.rows * num_in)))
 
-    def _rows_in_cache(self) -> int:
+    def _rows_at_once(self, cut: Cut) -> int:
         """Return for how many rows both sides stay in the cache from one offset to the next."""
-        return max(1, BLOCK // (self.positions * sum(self.shape[1:])))
+        if cut.cache is None:
+            return self.rows
+        return max(1, cut.cache // (self.positions * sum(self.shape[1:])))
 
-    def _multiply(self, grads: Tensor, patches: list[Tensor], blocks: Tensor) -> None:
+    def _multiply(self, grads: Tensor, patches: list[Tensor], blocks: Tensor, cut: Cut) -> None:
         """Fill ``blocks [kernel, row, out, in]``, from what is in the cache as long as it is."""
-        step = self._rows_in_cache()
-        for row, first in product(range(0, self.rows, step), range(0, grads.shape[2], STRETCH)):
-            rows, here = slice(row, row + step), slice(first, first + STRETCH)
+        step = self._rows_at_once(cut)
+        firsts = range(0, grads.shape[2], cut.stretch)
+        for row, first in product(range(0, self.rows, step), firsts):
+            rows, here = slice(row, row + step), slice(first, first + cut.stretch)
             keep = 0 if first == 0 else 1
             for patch, block in zip(patches, blocks, strict=True):
                 block[rows].baddbmm_(grads[rows, :, here], patch[rows, here], beta=keep)

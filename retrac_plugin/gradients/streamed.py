@@ -23,9 +23,10 @@ from retrac_plugin.gradients.engine import (
     Products,
     RowGradients,
 )
+from retrac_plugin.gradients.full_precision import full_precision
 from retrac_plugin.gradients.losses import as_losses, ordinary
 from retrac_plugin.gradients.projections import Projection
-from retrac_plugin.gradients.selfcheck import SAMPLES, Checked, check, compare_with_batch
+from retrac_plugin.gradients.selfcheck import SAMPLES, check, compare_with_batch
 from retrac_plugin.gradients.streamer import Streamer
 from retrac_plugin.gradients.surroundings import computing, within
 from retrac_plugin.gradients.windows import Window
@@ -114,12 +115,17 @@ class StreamedEngine:
     def _stream(
         self, side: str, batch: Batch, draws: int, consumer: Consumer, rows: slice
     ) -> Tensor:
-        """Stream a batch; the first one of each side is checked."""
-        checked = self._check(side, batch, draws)
+        """Stream a batch; the first one of each side is checked, and rounds no product."""
         if self._scale is not None:
             consumer = Scaled(consumer, self._scale)
-        losses = self._streamer.stream(batch, draws, consumer, rows)
-        if checked is not None:
+        key = (side, draws)
+        if self._checked.get(key, 0) >= min(SAMPLES, _num_samples(batch)):
+            return self._streamer.stream(batch, draws, consumer, rows)
+        with full_precision():
+            checked = check(self._streamer, batch)
+            # A first batch may hold a single sample: then the next is checked too.
+            self._checked[key] = max(self._checked.get(key, 0), checked.samples)
+            losses = self._streamer.stream(batch, draws, consumer, rows)
             compare_with_batch(self._streamer, batch, losses.flatten(), checked)
         return losses
 
@@ -127,15 +133,6 @@ class StreamedEngine:
         """Return one value for each column of a row, ``[width]``."""
         named = {name: values[name][None] for name in self._streamer.parameters}
         return self._streamer.layout.flatten(named)[0].to(self._streamer.like)
-
-    def _check(self, side: str, batch: Batch, draws: int) -> Checked | None:
-        """Compare with autograd once; again if the first batch held a single sample."""
-        key = (side, draws)
-        if self._checked.get(key, 0) >= min(SAMPLES, _num_samples(batch)):
-            return None
-        checked = check(self._streamer, batch)
-        self._checked[key] = max(self._checked.get(key, 0), checked.samples)
-        return checked
 
     def _computing(self) -> AbstractContextManager[object]:
         return computing(self._streamer.like.device)

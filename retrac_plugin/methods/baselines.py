@@ -16,6 +16,7 @@ from retrac_plugin.data.examples import Examples, ExampleSource
 from retrac_plugin.draws import Draws, Shared
 from retrac_plugin.methods.kernel_ridge import Limit, kernel_weights
 from retrac_plugin.methods.losses import mean_losses
+from retrac_plugin.model.devices import usable_device
 from retrac_plugin.model.diffusion import DiffusionModel
 from retrac_plugin.randomness import normal
 
@@ -28,7 +29,7 @@ class Baseline(ABC):
         checkpoints: Its checkpoints.
         query_draws: Timesteps and noise at which losses are taken.
         batch_size: Samples per network pass.
-        device: Where losses are computed; default: where the network is.
+        device: Where it is computed; default: where the network is.
         seed: Of what is random.
         **options: What other methods take; not used.
     """
@@ -50,7 +51,8 @@ class Baseline(ABC):
         self.model, self.checkpoints, self.seed = model, checkpoints, seed
         self.draws: Draws = Shared(10) if query_draws is None else query_draws
         self.batch_size = batch_size
-        self.device = next(model.network.parameters()).device if device is None else device
+        own = next(model.network.parameters()).device
+        self.device = own if device is None else usable_device(device)
 
     def attribute(self, train: Examples, queries: Examples) -> Scores:
         """Return the scores of every training sample for every query.
@@ -75,7 +77,7 @@ class RandomScores(Baseline):
     def score(self, train: ExampleSource, queries: ExampleSource) -> Tensor:
         """See ``Baseline.score``."""
         keys = [key for block in queries.blocks(self.batch_size) for key in block.keys]
-        return normal([(self.seed, key) for key in keys], (len(train),))
+        return normal([(self.seed, key) for key in keys], (len(train),)).to(self.device)
 
 
 class PixelSimilarity(Baseline):
@@ -90,7 +92,7 @@ class PixelSimilarity(Baseline):
 
     def _pixels(self, source: ExampleSource) -> Tensor:
         blocks = source.blocks(self.batch_size)
-        return torch.cat([block.samples.flatten(1) for block in blocks])
+        return torch.cat([block.samples.flatten(1).to(self.device) for block in blocks])
 
 
 class PixelKernel(PixelSimilarity):

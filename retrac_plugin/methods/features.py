@@ -127,6 +127,7 @@ def add_features(
             else:
                 ours, cost = pair.train, pair.train_cost
             bank[feature] = Pair(ours, cost, *_timed(at, feature, queries, "query"))
+            del at  # or this checkpoint's weights stay while the next one loads
 
 
 def cost_of(bank: Bank, wanted: Iterable[Feature]) -> Cost:

@@ -71,8 +71,8 @@ class Unlearning:
         device: str | torch.device | None = None,
         gradients: Gradients = DEFAULT,
         progress: Progress = None,
-        step: float = 0.003,
-        damping: float = 1.0,
+        step: float = 0.01,
+        damping: float = 0.1,
     ) -> None:
         draws = Shared(10) if query_draws is None else query_draws
         self.setting = FeatureSetting.build(

@@ -9,27 +9,27 @@ from torch import Tensor
 
 from retrac_plugin.errors import InputError
 
-Batch = tuple[Tensor | None, Any]
-"""The positions of a batch in a dataset, where they are known, and the dataset."""
+Batch = tuple[Tensor | None, Any, Any]
+"""The positions of a batch in a dataset, where they are known, the dataset, and the loader."""
 
 
 class Batches:
     """What the script received since it last diffused something.
 
     Batches that are received without gradients are for validation, and stand in nobody's way; only
-    where there are no others, one of them is what is trained on. Nor do those of other datasets
-    that come before one of the set that was trained on so far.
+    where there are no others, one of them is what is trained on. Nor do those of other loaders
+    that come before one of the loader that was trained on so far.
     """
 
     def __init__(self) -> None:
-        self._dataset: Any = None
+        self._loader: Any = None
         self._taken: list[Batch] = []
         self._waiting: list[Batch] = []
         self._aside: list[Batch] = []
 
-    def received(self, ids: Tensor | None, dataset: Any) -> None:
+    def received(self, ids: Tensor | None, dataset: Any, loader: Any) -> None:
         """The script received a batch of these positions of ``dataset``, if they are known."""
-        (self._waiting if torch.is_grad_enabled() else self._aside).append((ids, dataset))
+        (self._waiting if torch.is_grad_enabled() else self._aside).append((ids, dataset, loader))
 
     @property
     def any(self) -> bool:
@@ -44,19 +44,22 @@ class Batches:
         """
         found = self._waiting or [*self._taken, *self._aside]
         self._waiting, self._aside, self._taken = [], [], found[-1:]
-        ids, dataset = found[-1] if found else (None, None)
+        ids, dataset, loader = found[-1] if found else (None, None, None)
         if ids is None:
             raise InputError(
                 "retrac record: noise was added to samples of unknown positions. Expected batches "
                 "of a torch DataLoader over a map-style dataset; a stream has no positions"
             )
-        if dataset is not self._dataset and any(other is not dataset for _, other in found):
+        if loader is not self._loader and any(other is not loader for *_, other in found):
+            datasets = {id(other) for _, other, _ in found}
             raise InputError(
-                "retrac record: the script received batches of two datasets before it diffused one "
-                "of them, and which one cannot be told. Expected one loader of what is trained on; "
-                "read others under torch.no_grad(), or, in a loop of your own, use retrac.Recorder"
+                "retrac record: the script received batches of two "
+                f"{'datasets' if len(datasets) > 1 else 'loaders of one dataset'} before it "
+                "diffused one of them, and which one cannot be told. Expected one loader of what "
+                "is trained on; read others under torch.no_grad(), or, in a loop of your own, use "
+                "retrac.Recorder"
             )
-        self._dataset = dataset
+        self._loader = loader
         return ids.cpu(), dataset
 
 

@@ -17,8 +17,8 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from retrac_plugin.recording.patching import wrapped
 
-Received = Callable[[Tensor | None, Any], None]
-"""Called with the ids of the batch that the script receives now, if it has any, and the dataset."""
+Received = Callable[[Tensor | None, Any, Any], None]
+"""Called with the ids of the batch that the script receives, if it has any, dataset and loader."""
 
 
 class Tagged(NamedTuple):
@@ -83,8 +83,8 @@ class Watched:
 
     asking = 0
 
-    def __init__(self, batches: Iterator[Any], dataset: Any, received: Received) -> None:
-        self.batches, self.dataset, self.received = batches, dataset, received
+    def __init__(self, batches: Iterator[Any], loader: Any, received: Received) -> None:
+        self.batches, self.loader, self.received = batches, loader, received
 
     def __iter__(self) -> Watched:
         return self
@@ -98,7 +98,7 @@ class Watched:
         if Watched.asking:
             return batch
         ids, batch = batch if isinstance(batch, Tagged) else (None, batch)
-        self.received(ids, self.dataset)
+        self.received(ids, _bare(self.loader.dataset), self.loader)
         return batch
 
     def __getattr__(self, name: str) -> Any:
@@ -114,7 +114,7 @@ def watching_loaders(classes: list[type], received: Received) -> Iterator[None]:
         _index(loader)
 
     def iterate(original: Callable[[Any], Iterator[Any]], loader: Any) -> Watched:
-        return Watched(original(loader), _bare(loader.dataset), received)
+        return Watched(original(loader), loader, received)
 
     with ExitStack() as stack:
         stack.enter_context(wrapped(DataLoader, "__init__", construct))

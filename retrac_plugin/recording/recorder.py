@@ -151,6 +151,8 @@ class Recorder:
 
     def _remember_content(self, ids: Tensor, samples: Tensor) -> None:
         """Hash a sample on its first visits; one that changes between them is marked so."""
+        if bool((self._hashed[ids] < HASHED_LOOKS).any()):
+            samples = samples.detach().cpu()  # once, not sample by sample
         for sample_id, sample in zip(ids.tolist(), samples, strict=True):
             visits = int(self._hashed[sample_id])
             if visits >= HASHED_LOOKS:

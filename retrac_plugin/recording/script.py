@@ -55,9 +55,9 @@ class ScriptRecording:
         self._training_set: TrainingSet | None = None
         self._contents = Contents(0)
 
-    def received(self, ids: Tensor | None, dataset: Any) -> None:
-        """The script received a batch of these positions of ``dataset``, if they are known."""
-        self._batches.received(ids, dataset)
+    def received(self, ids: Tensor | None, dataset: Any, loader: Any) -> None:
+        """See ``loaders.Received``."""
+        self._batches.received(ids, dataset, loader)
         self._diffusion = None
         self._settled = self.log is not None and self.step > self.start
 

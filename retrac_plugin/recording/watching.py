@@ -26,9 +26,9 @@ def watching(recording: ScriptRecording) -> Iterator[None]:
         mixing = stack.enter_context(watching_mixing(recording))
         loaders = _watching_steps(stack, recording, mixing)
 
-        def received(ids: Tensor | None, dataset: Any) -> None:
+        def received(ids: Tensor | None, dataset: Any, loader: Any) -> None:
             diffusers.look()
-            recording.received(ids, dataset)
+            recording.received(ids, dataset, loader)
 
         stack.enter_context(watching_loaders([DataLoader, *loaders], received))
         yield

@@ -9,7 +9,6 @@ import torch
 from retrac_plugin.checkpoints.checkpoint import Checkpoint, load_into
 from retrac_plugin.errors import CheckpointError, RetracError, UnnamedDataError
 from retrac_plugin.runs.findings import (
-    CONTRADICTION,
     FOUND,
     NOT_RECORDED,
     UNUSABLE,
@@ -37,7 +36,7 @@ def diagnose(run: Run, train: Path | None = None, cache: str | Path = CACHE) -> 
     if not wrong:
         wrong = [Finding(FOUND, "weights", f"all {len(of_weights)} checkpoints fit the network")]
     found = [*run.told, *wrong]
-    if of_kind(found, UNUSABLE) or of_kind(wrong, CONTRADICTION):
+    if of_kind(found, UNUSABLE):
         return found  # then the training set is not looked at either
     return [*found, _check_examples(run, train, cache)]
 
@@ -47,11 +46,11 @@ def _check_weights(run: Run, checkpoint: Checkpoint) -> Finding | None:
     try:
         tensors = load_into(run.model.network, checkpoint, torch.device("cpu"))
     except CheckpointError as error:
-        return Finding(CONTRADICTION, "weights", str(error))
+        return Finding(UNUSABLE, "weights", str(error))
     bad = [name for name, tensor in tensors.items() if not tensor.isfinite().all()]
     if bad:
         text = f"{checkpoint.name}: {len(bad)} tensors are not finite, {bad[0]!r} among them"
-        return Finding(CONTRADICTION, "weights", f"{text}; its gradients cannot be used")
+        return Finding(UNUSABLE, "weights", f"{text}; its gradients cannot be used")
     return None
 
 

@@ -28,7 +28,7 @@ TOLERANCE = 0.02
 def likeness(sample: Tensor) -> Tensor:
     """Return ``NUMBERS`` signed sums of a sample and its root mean square, float32."""
     values = sample.detach().flatten()
-    values = values[:: -(-len(values) // LOOKED_AT) or 1].to("cpu", torch.float64)
+    values = values[:: -(-len(values) // LOOKED_AT) or 1].cpu().double()
     padded = torch.nn.functional.pad(values, (0, -len(values) % NUMBERS))
     parts = (padded * _signs(len(padded))).view(-1, NUMBERS)
     return torch.cat(

@@ -1,6 +1,8 @@
 """Jobs cut to fit into memory: nothing changes but the cost."""
 
+import gc
 import os
+import weakref
 from pathlib import Path
 
 import pytest
@@ -143,6 +145,33 @@ def test_what_a_forward_pass_keeps_is_counted_once_and_without_the_parameters():
     for samples in (1, 4):
         found = saved_bytes(losses, {"weight": weight}, torch.rand(samples, 3))
         assert found == 4 * samples * (3 + 5)
+
+
+def test_what_is_counted_is_freed_at_once():
+    made = []
+
+    def losses(parameters, batch):
+        tangents = torch.tanh(batch @ parameters["weight"])  # its gradient is made of itself
+        made.append(weakref.ref(tangents))
+        return tangents.sum(1)
+
+    gc.disable()
+    try:
+        saved_bytes(losses, {"weight": torch.rand(3, 5)}, torch.rand(4, 3))
+        assert [tensor() for tensor in made] == [None]
+    finally:
+        gc.enable()
+
+
+def test_activations_are_counted_in_inference_mode_too():
+    """Nothing is kept there, and batches would be planned as if they took no memory."""
+
+    def losses(parameters, batch):
+        return torch.tanh(batch @ parameters["weight"].T).sum(1)
+
+    with torch.inference_mode():
+        weight, batch = torch.rand(5, 3), torch.rand(4, 3)
+        assert saved_bytes(losses, {"weight": weight}, batch) == 4 * 4 * (3 + 5)
 
 
 @pytest.mark.parametrize(

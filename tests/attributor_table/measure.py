@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from diffusers import DDPMScheduler
 from torch import Tensor
 
@@ -48,7 +49,7 @@ def measure(name: str, directory: Path) -> Measured:
     run, kind = small_run(directory), plugins.get_attributor(name)
     try:
         start = time.perf_counter()
-        with PeakMemory() as memory:
+        with PeakMemory(torch.device("cpu")) as memory:
             _scores(kind, run)
         seconds = time.perf_counter() - start
     except RetracError as refusal:

@@ -6,13 +6,25 @@ import pytest
 import torch
 
 from retrac_plugin.attribution.scores import Scores
-from retrac_plugin.benchmarks.differences import lds_differences, write_differences
+from retrac_plugin.benchmarks import differences
+from retrac_plugin.benchmarks.differences import (
+    Difference,
+    lds_differences,
+    write_differences,
+)
 from retrac_plugin.benchmarks.outcome import Outcome
+from retrac_plugin.benchmarks.rows import Row
+from retrac_plugin.benchmarks.tables import write_markdown
 from retrac_plugin.metrics import Evidence
 from retrac_plugin.metrics.lds import lds
 from tests.benchmarks.tasks import HELD_BACK, small_task
 
 TRAIN = 12
+
+
+@pytest.fixture(autouse=True)
+def _fewer(monkeypatch):
+    monkeypatch.setattr(differences, "RESAMPLES", 200)
 
 
 @pytest.fixture(scope="module")
@@ -99,3 +111,16 @@ def test_the_file_has_a_line_for_every_pair(task, tmp_path):
     with (tmp_path / "differences.csv").open() as file:
         lines = list(csv.DictReader(file))
     assert [float(line["low"]) for line in lines] == [each.low for each in found]
+
+
+def test_the_table_says_who_is_above_and_who_cannot_be_told_apart(tmp_path):
+    found = [
+        Difference("q", "a", "b", 0.2, 0.1, 0.3),
+        Difference("q", "a", "c", 0.1, -0.1, 0.3),
+        Difference("q", "b", "c", -0.3, -0.4, -0.2),
+    ]
+    write_markdown([Row("a", "q", "lds", 0.5)], found, tmp_path / "table.md")
+    text = (tmp_path / "table.md").read_text()
+    assert "| a | 1 | 0 | c |" in text
+    assert "| b | 0 | 2 |  |" in text
+    assert "| c | 1 | 0 | a |" in text

@@ -154,11 +154,11 @@ def test_one_that_fails_among_those_that_share_stops_no_other(task, monkeypatch)
 
 
 def test_peak_memory_sees_what_a_block_allocates():
-    with PeakMemory() as before:
+    with PeakMemory(torch.device("cpu")) as before:
         pass
     if before.bytes is None:
         pytest.skip("this system does not tell")
-    with PeakMemory() as peak:
+    with PeakMemory(torch.device("cpu")) as peak:
         held = torch.ones(2**26)  # 256 MiB
         time.sleep(0.2)
     assert peak.bytes - before.bytes > 200 * 2**20

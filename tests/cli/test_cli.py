@@ -1,8 +1,12 @@
 """The command line, called as a user calls it."""
 
+import re
+
+import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from PIL import Image
 from safetensors.torch import load_file
 
 from retrac_plugin import Scores, plugins
@@ -149,7 +153,24 @@ def test_estimate_counts_what_attribute_will_do(files):
     assert "5 training images, 3 queries, 3 checkpoints, drawn 1 times" in result.output
     lines = [line.split()[0] for line in result.output.splitlines()]
     assert lines[-3:] == ["time", "memory", "disk"]
-    assert "1.04 kB for scores" in result.output
+    assert "disk    1.1" in result.output
+
+
+def test_estimate_counts_the_files_that_attribute_writes(tmp_path):
+    """Names of files, which outweigh the scores of few queries, are a part of them."""
+    run, folder = write_run(tmp_path / "run"), tmp_path / "pictures"
+    folder.mkdir()
+    for i in range(40):
+        name = folder / f"{'a picture with a long name ' * 3}{i:02}.png"
+        Image.fromarray(np.full((8, 8), i, dtype=np.uint8)).save(name)
+    given = ("--train", folder, "--timesteps", 2, "--noise-draws", 1, "--repeats", 1)
+    told = call("estimate", run, "--queries", 40, *given)
+    out = tmp_path / "out"
+    done = call("attribute", run, "--queries", folder, *given, "--out", out)
+    assert done.exit_code == 0, done.output
+    written = sum(file.stat().st_size for file in out.iterdir())
+    estimated = float(re.search(r"disk +([\d.]+) kB for scores", told.output)[1]) * 1000
+    assert written == pytest.approx(estimated, rel=0.05)
 
 
 def test_a_training_set_that_the_run_does_not_name_is_asked_for(files, tmp_path):

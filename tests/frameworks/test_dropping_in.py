@@ -125,6 +125,50 @@ class TestDattri:
             attributor.self_attribute(loaders[0])
 
     @pytest.mark.parametrize("normalized", [False, True])
+    def test_a_plain_task_is_projected_as_dattri_projects(self, normalized):
+        """In its own keywords; a projection keeps inner products up to chance."""
+        task, loaders, _ = regression()
+        settings = {"proj_dim": 4096, "proj_max_batch_size": 32, "proj_seed": 42, "device": "cpu"}
+        whole, projected = (
+            self.ours[normalized](
+                task=task,
+                weight_list=torch.ones(2),
+                normalized_grad=normalized,
+                projector_kwargs=given,
+                device=torch.device("cpu"),
+            ).attribute(*loaders)
+            for given in (None, settings)
+        )
+        assert projected.shape == (6, 3)
+        assert torch.count_nonzero(projected) == 18
+        both = torch.stack([whole.flatten(), projected.flatten()])
+        assert torch.corrcoef(both)[0, 1] > 0.99
+        assert not torch.equal(whole, projected)
+        with pytest.raises(InputError, match="unknown use_half_precision, expected some of proj_"):
+            self.ours[normalized](task, None, None, {"use_half_precision": True})
+
+    def test_a_plain_task_of_the_networks_own_memory_is_not_written_over(self):
+        """dattri loads checkpoints into it, so that its next scores would be of the last alone."""
+        task, loaders, _ = regression()
+        attributor = self.ours[False](task)
+        assert torch.equal(attributor.attribute(*loaders), attributor.attribute(*loaders))
+        states = [task.model.state_dict() for _ in range(2)]
+        collected = type(task)(task.original_loss_func, task.model, states)
+        with pytest.raises(InputError, match=r"checkpoints \[0, 1\] are the network's own memory"):
+            self.ours[False](collected)
+
+    @pytest.mark.parametrize("normalized", [False, True])
+    def test_checkpoints_of_a_plain_task_may_be_files(self, normalized, tmp_path):
+        task, loaders, _ = regression()
+        right = self.ours[normalized](task).attribute(*loaders)
+        files = [tmp_path / f"model_{i}.pt" for i in range(2)]
+        for file, state in zip(files, task.get_checkpoints(), strict=True):
+            torch.save(state, file)
+        kind = type(task)
+        of_files = kind(task.original_loss_func, task.model, [str(file) for file in files])
+        assert torch.equal(self.ours[normalized](of_files).attribute(*loaders), right)
+
+    @pytest.mark.parametrize("normalized", [False, True])
     def test_its_constructors_order_of_arguments(self, normalized):
         case = small_case()
         task = self.kinds.DiffusionAttributionTask(case.model, case.checkpoints)

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from retrac_plugin.errors import InputError
+from retrac_plugin.gradients import cutting
 from retrac_plugin.gradients.layout import Layout
 from retrac_plugin.gradients.projections import CountSketch, Factored
 from retrac_plugin.gradients.rules.linear import LinearProducts
@@ -98,6 +99,18 @@ def assert_estimates(found, mean, variance):
     assert abs(found.mean() - mean) < 5 * (variance / count) ** 0.5
     fourth = ((found - found.mean()) ** 4).mean()
     assert abs(found.var() - variance) < 5 * ((fourth - variance**2) / count) ** 0.5
+
+
+def test_laps_that_are_added_together_are_those_added_one_by_one(monkeypatch):
+    vectors = torch.randn(3, 50, dtype=torch.float64)
+    expected = sketch(vectors, 7, 0)
+    monkeypatch.setattr(cutting, "IN_CACHE", cutting.LARGE)
+    torch.testing.assert_close(sketch(vectors, 7, 0), expected)
+    prepared = CountSketch(7, 0).prepare(Layout({"p": vectors[0]}), vectors)
+    consumer = prepared.consumer(3)
+    for start, stop in ((0, 5), (5, 36), (36, 50)):  # before a lap's end, over four, into one
+        consumer.block(slice(0, 3), slice(start, stop), vectors[:, start:stop])
+    torch.testing.assert_close(consumer.features, expected)
 
 
 def test_sketched_products_have_the_promised_error():

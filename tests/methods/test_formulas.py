@@ -222,6 +222,7 @@ def test_weights_of_the_bound_need_a_variance_preserving_schedule(case):
 
 def test_features_of_a_half_precision_model_are_decomposed_in_float32():
     case = small_case(dtype=torch.bfloat16)
+    case.train, case.queries = ([x.float() for x in side] for side in (case.train, case.queries))
     found = scores("trak", case)
     assert found.dtype == torch.float32
     assert found.isfinite().all()

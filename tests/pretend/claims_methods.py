@@ -18,8 +18,6 @@ PROJECTED = {
     *("dattri-logra", "dattri-factgrass"),
 }
 """dattri projects on the CPU or CUDA alone, and with generators, which the device has none of."""
-WITHOUT_A_NETWORK = {"pixel-similarity", "feature-similarity", "random"}
-"""These compute where the data lie."""
 
 
 def made(name, case, device):
@@ -46,7 +44,7 @@ def test_scores_are_those_of_the_cpu(name):
         made(name, case := small_case(), device).attribute(case.train, case.queries).values
         for device in ("cpu", DEVICE)
     )
-    assert found.device.type == ("cpu" if name in WITHOUT_A_NETWORK else "pretend")
+    assert found.device.type == "pretend"
     if name in OWN_RANDOM_NUMBERS:
         assert found.isfinite().all()
     elif expected.dtype == torch.float32:

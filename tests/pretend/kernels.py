@@ -45,6 +45,10 @@ own_numbers = torch.Generator().manual_seed(1234)
 """The device's own generator: its random numbers are not the CPU's, as on a GPU."""
 
 
+lacking: set[torch.dtype] = set()
+"""Types that the device has not: ``{torch.float64}`` makes it like Apple's."""
+
+
 def on_device(value: Any) -> bool:
     """Return whether a value is a tensor of the device."""
     return isinstance(value, Tensor) and value.device.type == NAME
@@ -64,6 +68,8 @@ def as_host(tensor: Tensor) -> Tensor:
 
 def as_device(host: Tensor) -> Tensor:
     """Return a new device tensor on the bytes of a CPU tensor."""
+    if host.dtype in lacking:
+        raise TypeError(f"the device {NAME!r} has no {host.dtype}")
     if host._is_zerotensor():
         host = host.clone()
     host = host.resolve_conj().resolve_neg()

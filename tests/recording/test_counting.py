@@ -118,6 +118,35 @@ def test_two_loaders_read_side_by_side_are_refused(recording, tmp_path):
     refused(train, weight, tmp_path, "batches of two datasets before it diffused one of them")
 
 
+def test_two_loaders_of_one_dataset_read_side_by_side_are_refused(recording, tmp_path):
+    """Else the last one's positions would be taken for those of the batch that is diffused."""
+    weight, data = Weight(), TensorDataset(IMAGES)
+
+    def train():
+        optimizer = torch.optim.SGD(weight.parameters(), lr=0.5)
+        shuffled = DataLoader(data, batch_size=3, shuffle=True)
+        for (clean,), (_,) in zip(DataLoader(data, batch_size=3), shuffled, strict=True):
+            noised(clean)
+            optimizer.step()
+
+    refused(train, weight, tmp_path, "batches of two loaders of one dataset before it diffused")
+
+
+def test_a_loader_made_anew_for_each_epoch_is_followed(recording, tmp_path):
+    optimizer, told, data = (
+        torch.optim.SGD(Weight().parameters(), lr=0.5),
+        [],
+        TensorDataset(IMAGES),
+    )
+    for order in ([0, 1, 2, 3, 4, 5], [5, 4, 3, 2, 1, 0]):
+        for (clean,) in DataLoader(data, batch_size=3, sampler=order):
+            told += noised(clean).tolist()
+            optimizer.step()
+    trace = retrac.read_trace(tmp_path / "run")
+    assert trace.ids.tolist() == [0, 1, 2, 3, 4, 5, 5, 4, 3, 2, 1, 0]
+    assert trace.timesteps.tolist() == told
+
+
 def test_loaders_for_validation_stand_in_nobodys_way(recording, tmp_path):
     optimizer, told = torch.optim.SGD(Weight().parameters(), lr=0.5), []
     for (clean,) in loader():

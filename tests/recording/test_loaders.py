@@ -55,7 +55,7 @@ def received():
     classes = [DataLoader, DataLoaderShard, DataLoaderDispatcher, SkipDataLoader]
     with (
         fresh_process(),
-        watching_loaders(classes, lambda ids, dataset: seen.append((as_list(ids), dataset))),
+        watching_loaders(classes, lambda ids, dataset, _: seen.append((as_list(ids), dataset))),
     ):
         yield seen
 
@@ -91,7 +91,7 @@ def test_a_script_receives_what_it_would_receive_unwatched():
         generator = torch.Generator().manual_seed(0)
         return list(DataLoader(dataset, batch_size=3, shuffle=True, generator=generator))
 
-    with watching_loaders([DataLoader], lambda ids, dataset: None):
+    with watching_loaders([DataLoader], lambda *_: None):
         watched = batches()
     for seen, alone in zip(watched, batches(), strict=True):
         assert type(seen) is type(alone)
@@ -163,7 +163,7 @@ def test_what_has_no_positions_passes_unchanged(received, options):
 
 def test_everything_is_put_back():
     before = DataLoader.__init__, DataLoader.__iter__
-    with watching_loaders([DataLoader], lambda ids, dataset: None):
+    with watching_loaders([DataLoader], lambda *_: None):
         assert DataLoader.__init__ is not before[0]
     assert (DataLoader.__init__, DataLoader.__iter__) == before
     assert isinstance(DataLoader(TensorDataset(torch.zeros(2))).dataset, TensorDataset)

@@ -210,7 +210,7 @@ TWINS: dict[str, Twin] = {
         ),
         {"gradients": EXACT},
     ),
-    "unlearning": Twin(partial(unlearning, step=0.003, damping=1.0)),
+    "unlearning": Twin(partial(unlearning, step=0.01, damping=0.1)),
     "pixel-kernel": Twin(kernels.pixels),
     "pixel-similarity": Twin(pixels),
     "feature-similarity": Twin(components),

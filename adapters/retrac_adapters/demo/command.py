@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from retrac_plugin.cli.output import check_output
 from retrac_plugin.extras import requires
 
 
@@ -36,5 +37,7 @@ def demo(out: Path, recipe: str, seed: int) -> None:
     with requires("retrac demo", "demo"):
         from retrac_adapters.demo.pipeline import run_demo
 
+        check_output(out / "index.html")  # what fails at the end is told of before the work
+        check_output(out / "scores" / "diffusion-retrac.safetensors")
         page = run_demo(out, recipe, seed, command=" ".join(["retrac", *sys.argv[1:]]))
     click.echo(f"\nThe page: {page.resolve().as_uri()}")

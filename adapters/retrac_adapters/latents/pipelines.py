@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from diffusers import DDIMPipeline, DDPMPipeline, StableDiffusionPipeline
 from torch import Tensor
 
+from retrac_plugin.data.encoded import as_key, digest
 from retrac_plugin.errors import InputError
+from retrac_plugin.randomness import SAMPLE_KEY
 
 Conditions = Callable[[Any, list[str]], dict[str, Tensor]]
 """``(pipeline, prompts) -> the denoiser's arguments [prompt, ...]`` by name."""
@@ -22,11 +25,12 @@ def pipeline_query(
     seed: int = 0,
     conditions: Conditions | None = None,
     **call: Any,
-) -> list[dict[str, Tensor]]:
+) -> list[dict[str, Any]]:
     """Generate pictures and return them as queries: latents and what the prompts became.
 
     A latent is taken as it leaves the sampler, without a way through pixels and back. Its prompt is
-    told as in training, without what guidance adds.
+    told as in training, without what guidance adds. Its last bits depend on the machine; its
+    ``sample_key`` does not, which tells its seed, prompt and the call's other plain arguments.
 
     Args:
         pipeline: A ``StableDiffusionPipeline``; an unconditional ``DDPMPipeline`` or
@@ -38,7 +42,7 @@ def pipeline_query(
         **call: Further arguments of the pipeline, such as ``num_inference_steps``.
 
     Returns:
-        Examples ``{"sample": [C, h, w], ...}``, on the CPU.
+        Examples ``{"sample": [C, h, w], "sample_key": ..., ...}``, on the CPU.
 
     Raises:
         InputError: If it is another pipeline, and ``conditions`` do not say what it tells.
@@ -59,7 +63,10 @@ def pipeline_query(
     with torch.no_grad():
         told = (conditions or _told_by_stable_diffusion)(pipeline, prompts)
     fields = {"sample": output.images, **told}
-    return [{name: value[i].cpu() for name, value in fields.items()} for i in range(len(prompts))]
+    return [
+        {name: value[i].cpu() for name, value in fields.items()} | _keyed(seed + i, told_of, call)
+        for i, told_of in enumerate(prompts)
+    ]
 
 
 def _told_by_stable_diffusion(pipeline: Any, prompts: list[str]) -> dict[str, Tensor]:
@@ -71,12 +78,21 @@ def _told_by_stable_diffusion(pipeline: Any, prompts: list[str]) -> dict[str, Te
 
 def _generate_images(
     pipeline: Any, prompt: Any, seed: int, call: dict[str, Any]
-) -> list[dict[str, Tensor]]:
+) -> list[dict[str, Any]]:
     if prompt is not None:
         raise InputError(f"pipeline_query: a {type(pipeline).__name__} takes no prompt")
     (generator,) = _generators(pipeline, seed, 1)
     images = pipeline(generator=generator, output_type="np", **call).images
-    return [{"sample": torch.from_numpy(image).permute(2, 0, 1) * 2 - 1} for image in images]
+    return [
+        {"sample": torch.from_numpy(image).permute(2, 0, 1) * 2 - 1} | _keyed(seed, str(i), call)
+        for i, image in enumerate(images)
+    ]
+
+
+def _keyed(seed: int, which: str, call: Mapping[str, Any]) -> dict[str, int]:
+    """Return what a picture was generated from as a field of its example."""
+    plain = {n: v for n, v in sorted(call.items()) if isinstance(v, (int, float, str))}
+    return {SAMPLE_KEY: as_key(digest("pipeline_query", str(seed), which, json.dumps(plain)))}
 
 
 def _generators(pipeline: Any, seed: int, count: int) -> list[torch.Generator]:

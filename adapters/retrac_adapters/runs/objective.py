@@ -13,6 +13,7 @@ from retrac_adapters.denoising.flux import predict_with_flux
 from retrac_adapters.denoising.schedules import EDM, edm_style, preconditioned_flow, read_schedule
 from retrac_adapters.denoising.timestep_bias import TimestepBias
 from retrac_adapters.scripts.arguments import UNCONDITIONAL, Arguments
+from retrac_adapters.scripts.numbers import NUMBERS
 from retrac_adapters.scripts.options import FINDINGS
 from retrac_plugin.model import distributions, losses, weightings
 from retrac_plugin.model.losses import Loss
@@ -129,7 +130,12 @@ def _read_noise(objective: Objective, arguments: Arguments) -> None:
     if strategy != "none" and schedule is not None:
         names = ("multiplier", "portion", "begin", "end")
         told = {name: arguments.get(f"timestep_bias_{name}") for name in names}
-        bias = TimestepBias(strategy, **{n: v for n, v in told.items() if v is not None})
+        numbers: dict[str, Any] = {
+            name: NUMBERS[f"timestep_bias_{name}"].kind(value)
+            for name, value in told.items()
+            if value is not None
+        }
+        bias = TimestepBias(strategy, **numbers)
         objective.options["timestep_distribution"] = bias.over(schedule.num_timesteps)
         objective.note(FOUND, "timesteps", f"biased: {bias}")
 

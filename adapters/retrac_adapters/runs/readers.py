@@ -14,6 +14,7 @@ from retrac_adapters.images.framing import Framing
 from retrac_adapters.images.precise import PreciseFraming
 from retrac_adapters.latents.latent_runs import LatentReader
 from retrac_adapters.scripts.arguments import UNCONDITIONAL, Arguments
+from retrac_adapters.scripts.config_keys import unread_keys
 from retrac_adapters.scripts.layout import find_base
 from retrac_plugin.data.image_files import ExampleReader, PlainFiles
 from retrac_plugin.data.picture_values import Shape
@@ -45,7 +46,7 @@ def find_reader(
         return _pixel_reader(network, arguments, trace)
     home = next((home for home in homes if (home / "text_encoder").is_dir()), vae.parent)
     framing, findings = _framing(vae, network, arguments)
-    findings += _check_channels(vae, network)
+    findings += [*_check_channels(vae, network), *unread_keys(vae / CONFIG)]
     if trace is None or not trace.keeps_samples:
         findings += _not_replayed(arguments)
     text = (

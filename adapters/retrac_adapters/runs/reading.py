@@ -82,11 +82,11 @@ def _read_model(
     if request.model is not None:
         return request.model, list(arguments.findings)
     network, of_network = build_network(layout, base, arguments)
-    scheduler = build_scheduler(layout, base)
+    scheduler, of_scheduler = build_scheduler(layout, base)
     replayed = trace is not None and trace.keeps_samples
     objective = read_objective(scheduler, network, arguments, replayed, request.loss)
     model = retrac_plugin.wrap(network, objective.scheduler, objective.loss, **objective.options)
-    return model, [*arguments.findings, *of_network, *objective.findings]
+    return model, [*arguments.findings, *of_network, *of_scheduler, *objective.findings]
 
 
 def _find_base(request: RunRequest, arguments: Arguments) -> Path | None:

@@ -10,6 +10,7 @@ import diffusers
 from diffusers import ModelMixin, SchedulerMixin
 
 from retrac_adapters.scripts.arguments import Arguments
+from retrac_adapters.scripts.config_keys import unread_keys
 from retrac_adapters.scripts.config_sizes import check_sizes
 from retrac_adapters.scripts.layout import Layout, find_scheduler
 from retrac_adapters.scripts.lora import adapt
@@ -36,11 +37,11 @@ def build_network(
     if layout.network is None:
         raise InputError(f"no configuration of a denoiser in {str(layout.directory)!r}")
     network = build(layout.network, ModelMixin).eval()
-    return network, [_describe(network, layout.network)]
+    return network, [_describe(network, layout.network), *unread_keys(layout.network)]
 
 
-def build_scheduler(layout: Layout, base: Path | None) -> Any:
-    """Return the scheduler that a run saved, or else its base's.
+def build_scheduler(layout: Layout, base: Path | None) -> tuple[Any, list[Finding]]:
+    """Return the scheduler that a run saved, or else its base's, and what was found of it.
 
     Raises:
         InputError: If neither has one.
@@ -54,7 +55,7 @@ def build_scheduler(layout: Layout, base: Path | None) -> Any:
             + ("" if base is None else f" nor in {str(base)!r}")
             + ": pass base=, the folder of the model that the run started from, or model="
         )
-    return build(found, SchedulerMixin)
+    return build(found, SchedulerMixin), unread_keys(found)
 
 
 def _build_adapted(
@@ -67,14 +68,15 @@ def _build_adapted(
             + (f", {named!r}, which is neither a folder nor in the cache" if named else "")
             + ": pass base=, that model's folder or its name in the Hugging Face cache"
         )
-    network = build(base / layout.part / "config.json", ModelMixin)
+    configuration = base / layout.part / "config.json"
+    network = build(configuration, ModelMixin)
     try:
         weights = find_weights(base / layout.part, arguments.get("variant"))
         network.load_state_dict(read_weights(weights))
     except RuntimeError as error:
         raise CheckpointError(f"the weights in {str(base)!r} do not fit: {error}") from error
-    found = _describe(network, base)
-    return network, [found, *adapt(network, lora, layout.part, arguments)]
+    found = [_describe(network, base), *unread_keys(configuration)]
+    return network, [*found, *adapt(network, lora, layout.part, arguments)]
 
 
 def _describe(network: Any, path: Path) -> Finding:

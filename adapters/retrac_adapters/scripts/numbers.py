@@ -4,38 +4,81 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from retrac_plugin.errors import InputError
 
-COUNTS = {
-    "checkpointing_steps",
-    "gradient_accumulation_steps",
-    "max_sequence_length",
-    "max_train_samples",
-    "max_train_steps",
-    "num_samples",
-    "rank",
-    "resolution",
-    "tokenizer_max_length",
-    "train_batch_size",
-}
-"""Whole numbers, 1 at least."""
+_LARGEST = 10**12
+_SHOWN = 60
 
-AT_LEAST_ZERO = {
-    "guidance_scale",
-    "learning_rate",
-    "logit_std",
-    "lora_alpha",
-    "noise_offset",
-    "prior_loss_weight",
-    "seed",
-    "snr_gamma",
-}
-"""Numbers, 0 at least."""
 
-NUMBERS = {"logit_mean", "mode_scale"}
-"""Any finite numbers."""
+@dataclass(frozen=True)
+class Range:
+    """Which numbers an argument can be.
+
+    Attributes:
+        kind: ``int`` for whole numbers.
+        words: What they are, for messages.
+        least: The least of them.
+        open: Whether the least is none of them.
+    """
+
+    kind: type[int] | type[float]
+    words: str
+    least: float = -math.inf
+    open: bool = False
+
+    def fits(self, value: Any) -> bool:
+        """Say whether a value, or a text of it, is one of them."""
+        if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+            return False
+        if self.kind is int and isinstance(value, float):
+            return False
+        try:
+            number = self.kind(value)
+        except (ValueError, OverflowError):
+            return False
+        if not math.isfinite(number) or (self.kind is int and number > _LARGEST):
+            return False
+        return number > self.least if self.open else number >= self.least
+
+
+COUNT = Range(int, f"a whole number from 1 to {_LARGEST:,}", 1)
+PLACE = Range(int, f"a whole number from 0 to {_LARGEST:,}", 0)
+POSITIVE = Range(float, "a number above 0", 0, open=True)
+AT_LEAST_ZERO = Range(float, "a number of at least 0", 0)
+ANY = Range(float, "a finite number")
+
+NUMBERS: Mapping[str, Range] = {
+    "checkpointing_steps": COUNT,
+    "gradient_accumulation_steps": COUNT,
+    "guidance_scale": AT_LEAST_ZERO,
+    "huber_c": POSITIVE,
+    "learning_rate": AT_LEAST_ZERO,
+    "logit_mean": ANY,
+    "logit_std": AT_LEAST_ZERO,
+    "lora_alpha": AT_LEAST_ZERO,
+    "max_grad_norm": AT_LEAST_ZERO,
+    "max_sequence_length": COUNT,
+    "max_train_samples": COUNT,
+    "max_train_steps": COUNT,
+    "mode_scale": ANY,
+    "noise_offset": AT_LEAST_ZERO,
+    "num_samples": COUNT,
+    "prior_loss_weight": AT_LEAST_ZERO,
+    "rank": COUNT,
+    "resolution": COUNT,
+    "seed": AT_LEAST_ZERO,
+    "snr_gamma": AT_LEAST_ZERO,
+    "timestep_bias_begin": PLACE,
+    "timestep_bias_end": PLACE,
+    "timestep_bias_multiplier": POSITIVE,
+    "timestep_bias_portion": AT_LEAST_ZERO,
+    "tokenizer_max_length": COUNT,
+    "train_batch_size": COUNT,
+}
+"""Every option of ``options.FOLLOWED`` that is a number."""
 
 
 def check_numbers(values: Mapping[str, Any]) -> None:
@@ -44,32 +87,10 @@ def check_numbers(values: Mapping[str, Any]) -> None:
     Raises:
         InputError: If one is no number, or out of its range.
     """
-    for name in sorted(COUNTS | AT_LEAST_ZERO | NUMBERS):
+    for name, numbers in NUMBERS.items():
         value = values.get(name)
-        if value is not None and not _fits(name, value):
+        if value is not None and not numbers.fits(value):
             raise InputError(
-                f"argument {name}: expected {_expected(name)}, got {str(value)[:_SHOWN]!r}. Pass "
+                f"argument {name}: expected {numbers.words}, got {str(value)[:_SHOWN]!r}. Pass "
                 f"arguments={{'{name}': ...}} as training had it"
             )
-
-
-def _fits(name: str, value: Any) -> bool:
-    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-        return False
-    try:
-        if name in COUNTS:
-            return not isinstance(value, float) and 1 <= int(value) <= _LARGEST
-        number = float(value)
-    except (ValueError, OverflowError):
-        return False
-    return math.isfinite(number) and (name in NUMBERS or number >= 0)
-
-
-def _expected(name: str) -> str:
-    if name in COUNTS:
-        return f"a whole number from 1 to {_LARGEST:,}"
-    return "a finite number" if name in NUMBERS else "a number of at least 0"
-
-
-_LARGEST = 10**12
-_SHOWN = 60

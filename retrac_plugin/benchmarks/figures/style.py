@@ -25,6 +25,9 @@ COLOURS = {
     "retrac-replay": "#8c6d46",
     "tracincp": "#56b4e9",
     "random": "#000000",
+    "retrac-kernel": "#a3168c",
+    "d-trak-mean": "#b07c00",
+    "pixel-kernel": "#444444",
 }
 """Of the methods that are followed through all figures; told apart by the colour blind."""
 

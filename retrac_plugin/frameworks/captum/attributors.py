@@ -171,7 +171,7 @@ class DiffusionTracInCP(RescaledTracInCP):
             query_draws: Timesteps and noise of a sample in its role as a query; with this object's
                 own, the result is the diagonal of ``influence(train)``. Default: for TracIn those
                 of its role as a training sample, so that its gradient meets itself; for ReTrac,
-                where that would be one number for every sample, this object's own.
+                where that would be one number for all, this object's own, a network pass each.
 
         Raises:
             RetracError: If the data, a checkpoint or a gradient cannot be used.

@@ -51,7 +51,7 @@ class DiffusionBaseAttributor(BaseAttributor):  # type: ignore[misc]  # dattri i
         projector_kwargs: Settings of dattri's random projection, such as ``{"proj_dim": 4096}``.
             Default: none, and exact scores.
         layer_name: Names of the attributed parameters, or patterns of them. Default: all trainable.
-        device: Where to compute.
+        device: Where to compute. Default: where the network is.
         proj_params: As ``projector_kwargs``, in dattri's later layout.
         train_draws: Timestep and noise of each training sample, see ``DiffusionTracIn``.
         query_draws: Timesteps and noise of each query.
@@ -73,7 +73,7 @@ class DiffusionBaseAttributor(BaseAttributor):  # type: ignore[misc]  # dattri i
         normalized_grad: bool | None = None,
         projector_kwargs: Mapping[str, Any] | None = None,
         layer_name: str | Sequence[str] | None = None,
-        device: str | torch.device | None = "cpu",
+        device: str | torch.device | None = None,
         *,
         proj_params: Any = None,
         train_draws: Draws | None = None,
@@ -95,7 +95,7 @@ class DiffusionBaseAttributor(BaseAttributor):  # type: ignore[misc]  # dattri i
                 layer_name,
                 device,
             )
-            self.task, self.device = task, device
+            self.task, self.device = task, self._plain.device
             return
         self.task = diffusion_task(task)
         self.layer_name, self.device = layer_name, device
@@ -157,7 +157,7 @@ class DiffusionBaseAttributor(BaseAttributor):  # type: ignore[misc]  # dattri i
         Args:
             train_dataloader: The training set.
             query_draws: Timesteps and noise of a sample in its role as a test sample. Default:
-                those of its training, see ``retrac_plugin.DiffusionTracIn.self_influence``.
+                those of its training; what others cost, ``DiffusionTracIn.self_influence`` says.
 
         Raises:
             RetracError: If the data, a checkpoint or a gradient cannot be used.

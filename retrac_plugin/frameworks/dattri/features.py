@@ -13,6 +13,7 @@ from torch import Tensor
 
 from retrac_plugin.attribution.attributors import DiffusionAttributor, scores_by_itself
 from retrac_plugin.attribution.features import train_gradients
+from retrac_plugin.attribution.passes import CheckpointPass
 from retrac_plugin.attribution.query_side import query_gradients
 from retrac_plugin.data.examples import Examples, ExampleSource
 from retrac_plugin.draws import Draws
@@ -91,6 +92,7 @@ def keep(
             ]
             features.append(torch.cat([part for part, _ in parts]))
             norms.append(torch.cat([lengths for _, lengths in parts]))
+            del at  # or this checkpoint's weights stay while the next one loads
     keys = [key for block in source.blocks(size=256) for key in block.keys]
     found = {i: (row, key) for row, (i, key) in enumerate(zip(source.ids, keys, strict=True))}
     return TrainFeatures(features, norms, found, core.train_draws)
@@ -117,16 +119,17 @@ def score(
     rows = kept.rows(train, core.train_draws)
     source = ExampleSource(queries, "queries")
     rescale = core.method.rescale
-    parts = []
+
+    def part(at: CheckpointPass) -> Tensor:
+        gradients = query_gradients(at, source, core.query_draws, [rescale])[0]
+        vectors = gradients if project is None else project(gradients, at.position)
+        products = vectors @ kept.features[at.position][rows].T
+        factors = at.checkpoint.step_size * rescale(kept.norms[at.position][rows])
+        return (products * factors).to(torch.promote_types(products.dtype, torch.float32))
+
     with core.bar(len(source)) as bar:
-        for at in core.setting.passes(bar.update):
-            gradients = query_gradients(at, source, core.query_draws, [rescale])[0]
-            vectors = gradients if project is None else project(gradients, at.position)
-            products = vectors @ kept.features[at.position][rows].T
-            factors = at.checkpoint.step_size * rescale(kept.norms[at.position][rows])
-            parts.append(
-                (products * factors).to(torch.promote_types(products.dtype, torch.float32))
-            )
+        # Not in a loop, whose variable would hold a checkpoint while the next one loads.
+        parts = list(map(part, core.setting.passes(bar.update)))
     return torch.stack(parts).sum(0)
 
 

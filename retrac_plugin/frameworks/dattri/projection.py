@@ -41,19 +41,31 @@ def projection(
     given = projector_kwargs if projector_kwargs is not None else proj_params
     if given is None:
         return None
-    settings = dict(given if isinstance(given, Mapping) else vars(given))
-    settings.pop("device", None)  # the attributor's own
-    unknown = sorted(set(settings) - set(DEFAULTS))
-    if unknown:
-        raise InputError(
-            f"projection: unknown {', '.join(unknown)}, expected some of {', '.join(DEFAULTS)}"
-        )
-    settings = DEFAULTS | settings
+    settings = DEFAULTS | settings_of(given)
     if settings["proj_type"] == "identity":
         return None
     return lambda gradients, checkpoint: _projector(gradients, settings, device)(
         gradients, ensemble_id=checkpoint
     )
+
+
+def settings_of(given: Any) -> dict[str, Any]:
+    """Return the settings of a projection, without the device, which is the attributor's own.
+
+    Args:
+        given: A mapping, or what dattri's later layout takes.
+
+    Raises:
+        InputError: If one is unknown, such as ``use_half_precision`` of dattri's earliest releases.
+    """
+    settings = dict(given if isinstance(given, Mapping) else vars(given))
+    settings.pop("device", None)
+    unknown = sorted(set(settings) - set(DEFAULTS))
+    if unknown:
+        raise InputError(
+            f"projection: unknown {', '.join(unknown)}, expected some of {', '.join(DEFAULTS)}"
+        )
+    return settings
 
 
 def _projector(

@@ -43,7 +43,7 @@ def trak(job: Job, *, proj_dim: int, proj_type: str, relative_damping: float) ->
     trace = len(job.train.ids) * job.mean_square()
     attributor = algorithm.TRAKAttributor(
         job.task,
-        lambda parameters, data: torch.zeros(()),
+        lambda parameters, data: torch.zeros((), device=job.core.device),
         device=job.device,
         regularization=relative_damping * trace / dimension,
     )

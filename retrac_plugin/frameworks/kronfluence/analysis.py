@@ -35,9 +35,9 @@ def influence(job: Job, *, strategy: str, fisher: str, relative_damping: float) 
         fisher: ``"true"`` or ``"empirical"``, what ``F`` is.
         relative_damping: ``lambda`` of each layer over the mean eigenvalue of its ``F``.
     """
-    single, network = job.train.by_draw(), job.model.network
+    network = job.model.network
     dtype = torch.promote_types(next(network.parameters()).dtype, torch.float32)
-    draws = WithResiduals(single) if fisher == "true" else single
+    draws = WithResiduals(job.train) if fisher == "true" else job.train.by_draw()
     task = DrawsTask(job.model, job.conditions, _layers(job))
     size = sum(_bytes_of(network.get_submodule(name)) for name in task.layers)
     with _at_home(job.device, relative_damping) as folder, torch.enable_grad():

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from retrac_plugin.frameworks.side_loaders import Items
+from retrac_plugin.frameworks.side_loaders import Side
 from retrac_plugin.model.diffusion import DiffusionModel, NoisyBatch
 from retrac_plugin.randomness import content_key, normal
 
@@ -26,19 +26,21 @@ SEED = 0x46495348
 class WithResiduals(Dataset[tuple[Tensor, ...]]):
     """Single draws ``(x0, t, noise, *conditions)``, each with a normal ``z [*sample]`` behind.
 
-    Keyed by the sample, the timestep and the noise: the same in every batch, order and subset.
+    Keyed by what the sample was made from, the timestep and the noise: the same in every batch,
+    order and subset, whatever the last bits of a latent.
     """
 
-    def __init__(self, items: Items) -> None:
-        self.items = items
+    def __init__(self, side: Side) -> None:
+        self.draws, self.rows = side.drawn.by_draw(), side.rows
 
     def __len__(self) -> int:
-        return len(self.items)  # type: ignore[arg-type]  # a Subset has a length
+        return len(self.rows)
 
     def __getitem__(self, index: int) -> tuple[Tensor, ...]:
-        sample, timesteps, noise, *conditions = self.items[index]
-        key = (SEED, content_key(sample), int(timesteps.reshape(())), content_key(noise))
-        return sample, timesteps, noise, *conditions, normal([key], sample.shape)[0]
+        key, item = self.draws.keyed(self.rows[index])
+        sample, timesteps, noise, *_ = item
+        of_draw = (SEED, key, int(timesteps.reshape(())), content_key(noise))
+        return *item, normal([of_draw], sample.shape)[0]
 
 
 def sampled(

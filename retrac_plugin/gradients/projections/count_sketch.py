@@ -21,6 +21,7 @@ from retrac_plugin.errors import InputError
 from retrac_plugin.gradients.consumers.consumer import stream
 from retrac_plugin.gradients.consumers.norms import Norms
 from retrac_plugin.gradients.contributions import OuterProducts
+from retrac_plugin.gradients.cutting import cut_for
 from retrac_plugin.gradients.layout import Layout
 from retrac_plugin.randomness import uniforms
 
@@ -63,12 +64,17 @@ class PreparedSketch:
     def add(self, features: Tensor, first: int, block: Tensor) -> None:
         """Add the sketch of columns ``first, first + 1, ...`` to ``features [row, dimension]``."""
         signs = self.signs[first : first + block.shape[1]].to(features.dtype)
-        done = 0
-        while done < block.shape[1]:  # lap by lap
-            start = (first + done) % self.dimension
-            size = min(self.dimension - start, block.shape[1] - done)
+        most, done = cut_for(block.device).laps, 0
+        while done < block.shape[1]:  # lap by lap, or several whole ones together
+            start, left = (first + done) % self.dimension, block.shape[1] - done
+            laps = min(most, left // self.dimension) if start == 0 else 0
+            size = laps * self.dimension or min(self.dimension - start, left)
             piece = slice(done, done + size)
-            features[:, start : start + size].addcmul_(block[:, piece], signs[piece])
+            if laps > 1:
+                signed = block[:, piece] * signs[piece]
+                features.add_(signed.view(len(block), laps, self.dimension).sum(1))
+            else:
+                features[:, start : start + size].addcmul_(block[:, piece], signs[piece])
             done += size
 
 

@@ -42,6 +42,15 @@ def test_it_leaves_figure_page_scores_and_a_run_that_can_be_read(made):
     assert run.trace is not None
 
 
+@pytest.mark.parametrize("taken", ["index.html", "scores/diffusion-retrac.safetensors"])
+def test_where_it_cannot_write_is_refused_before_the_work(tmp_path, taken):
+    (tmp_path / taken).mkdir(parents=True)
+    result = CliRunner().invoke(main, ["demo", "--recipe", "quick", "--out", str(tmp_path)])
+    assert result.exit_code == 1
+    assert result.output.strip().splitlines()[-1].startswith("Error: cannot write")
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_second_call_trains_nothing(made):
     out, _ = made
     weights = out / "run" / "checkpoint-20" / "unet" / "diffusion_pytorch_model.safetensors"

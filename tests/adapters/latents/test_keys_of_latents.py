@@ -13,6 +13,8 @@ from retrac_adapters.latents.vae import ImageEncoder
 from retrac_plugin.data.examples import ExampleSource
 from retrac_plugin.errors import TraceError
 from retrac_plugin.frameworks.drawn import DrawnExamples
+from retrac_plugin.frameworks.kronfluence.fisher import WithResiduals
+from retrac_plugin.frameworks.side_loaders import Side
 from retrac_plugin.randomness import SAMPLE_KEY
 from tests.adapters.latents.latent_base import make_vae
 from tests.small import SmallDenoiser
@@ -136,6 +138,24 @@ def test_the_frameworks_own_methods_get_the_same_draws(files, vae, tmp_path):
     for (_, t, noise), (_, other_t, other_noise) in zip(here, there, strict=True):
         assert torch.equal(t, other_t)
         assert torch.equal(noise, other_noise)
+
+
+def test_targets_of_a_true_fisher_matrix_are_drawn_by_the_image_too(files, vae, tmp_path):
+    model, draws = attributor().model, retrac.Uniform(2)
+    drawn = {
+        name: DrawnExamples(
+            examples(files, vae, tmp_path / name, kind), draws, "train", model, {0: 2}, ()
+        )
+        for name, kind in (("here", ImageEncoder), ("there", LastBits))
+    }
+    here, some = (
+        WithResiduals(Side(drawn["here"], ids, 4)) for ids in (list(range(COUNT)), [4, 2])
+    )
+    there = WithResiduals(Side(drawn["there"], list(range(COUNT)), 4))
+    residuals = torch.stack([item[-1] for item in here])
+    assert torch.equal(residuals, torch.stack([item[-1] for item in there]))
+    assert torch.equal(residuals[[8, 9, 4, 5]], torch.stack([item[-1] for item in some]))
+    assert len(residuals.flatten(1).unique(dim=0)) == 2 * COUNT
 
 
 def test_a_latent_is_drawn_from_its_posterior_by_its_image(files, vae, tmp_path):

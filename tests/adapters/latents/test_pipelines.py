@@ -4,6 +4,7 @@ from diffusers import DDIMScheduler, DDPMPipeline, DDPMScheduler, StableDiffusio
 
 import retrac_plugin as retrac
 from retrac_adapters.latents.pipelines import pipeline_query
+from retrac_plugin.data.examples import ExampleSource
 from retrac_plugin.errors import InputError
 from tests.adapters.latents.latent_base import write_base
 from tests.run_folders import tiny_unet
@@ -76,7 +77,7 @@ def test_another_pipeline_says_what_it_tells(pipeline):
         return {"pooled_projections": torch.arange(len(prompts))[:, None]}
 
     (query,) = pipeline_query(Another(), "a cat", conditions=conditions, **STEPS)
-    assert query.keys() == {"sample", "pooled_projections"}
+    assert query.keys() == {"sample", "sample_key", "pooled_projections"}
     with pytest.raises(InputError, match="got a Another: pass conditions="):
         pipeline_query(Another(), "a cat")
 
@@ -92,3 +93,26 @@ def test_an_unconditional_pipelines_pictures_are_queries(pipeline):
         pipeline_query(plain, "a cat")
     with pytest.raises(InputError, match="generates from a prompt"):
         pipeline_query(pipeline)
+
+
+def test_a_query_is_drawn_for_by_its_seed_and_prompt_and_not_by_last_bits(pipeline):
+    """Beside another picture, or on another machine, a latent ends in other bits."""
+    both = pipeline_query(pipeline, ["a cat", "a red dog"], seed=3, **STEPS)
+    (alone,) = pipeline_query(pipeline, "a red dog", seed=4, **STEPS)
+    rounded = {**alone, "sample": alone["sample"] * (1 + 1e-6)}
+    keys = [
+        k for b in ExampleSource([both[1], alone, rounded], "queries").blocks(4) for k in b.keys
+    ]
+    assert len(set(keys)) == 1
+    others = (("a red dog", 5, STEPS), ("a cat", 4, STEPS), ("a red dog", 4, {**STEPS, "eta": 0.5}))
+    asked = [pipeline_query(pipeline, p, seed=s, **call)[0]["sample_key"] for p, s, call in others]
+    assert len({*asked, *keys}) == 4
+
+
+def test_an_unconditional_query_is_drawn_for_by_its_seed():
+    plain = DDPMPipeline(tiny_unet(), DDPMScheduler())
+    plain.set_progress_bar_config(disable=True)
+    call = {"batch_size": 2, "num_inference_steps": 2}
+    keys = [q["sample_key"] for s in (1, 1, 2) for q in pipeline_query(plain, seed=s, **call)]
+    assert keys[:2] == keys[2:4]
+    assert len(set(keys)) == 4

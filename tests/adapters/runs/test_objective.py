@@ -194,6 +194,22 @@ def test_biased_timesteps_are_as_frequent_as_the_scripts_weights(strategy, first
     torch.testing.assert_close(drawn, weights, rtol=0, atol=1 / 400_000)
 
 
+def test_a_bias_in_texts_is_that_in_numbers():
+    """A recorded command holds texts."""
+    numbers = {"multiplier": 3.0, "portion": 0.5, "begin": 100, "end": 300}
+    for strategy in ("later", "range"):
+        told, recorded = (
+            objective_of(
+                DDPMScheduler(),
+                timestep_bias_strategy=strategy,
+                **{f"timestep_bias_{name}": form(value) for name, value in numbers.items()},
+            ).options["timestep_distribution"]
+            for form in (lambda value: value, str)
+        )
+        uniforms = torch.rand(1000, dtype=torch.float64)
+        assert torch.equal(told(uniforms), recorded(uniforms))
+
+
 def test_a_bias_that_the_script_refuses_is_refused():
     with pytest.raises(InputError, match="expected the strategy later, earlier or range"):
         objective_of(DDPMScheduler(), timestep_bias_strategy="sooner")

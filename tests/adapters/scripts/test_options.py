@@ -1,6 +1,8 @@
 """Every option of diffusers' training scripts has a place in the table."""
 
 import json
+import math
+import re
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,7 @@ import pytest
 from retrac_adapters.scripts import options
 from retrac_adapters.scripts.arguments import read_arguments
 from retrac_adapters.scripts.defaults import DEFAULTS
+from retrac_adapters.scripts.numbers import ANY, COUNT, NUMBERS, POSITIVE
 from retrac_adapters.scripts.options import FINDINGS, FOLLOWED, HARMLESS, KNOWN
 from retrac_plugin.errors import InputError
 from retrac_plugin.runs.findings import NOT_RECORDED
@@ -41,6 +44,34 @@ def test_defaults_are_those_of_the_official_scripts(script):
     assert dict(DEFAULTS[script]) == {name: official[name] for name in DEFAULTS[script]}
     decisive = ("resolution", "image_interpolation_mode", "weighting_scheme", "lora_alpha")
     assert [name for name in decisive if name in official and name not in DEFAULTS[script]] == []
+
+
+def test_every_number_that_is_followed_has_a_range():
+    """Those that are numbers in the official scripts, or are made numbers by a reader."""
+    switches = {"precondition_outputs"}
+    by_default = {
+        name
+        for defaults in OFFICIAL["defaults"].values()
+        for name, value in defaults.items()
+        if type(value) in (int, float) and name in FOLLOWED
+    }
+    code = "".join(p.read_text() for p in Path(options.__file__).parents[1].rglob("*.py"))
+    read = set(re.findall(r"(?:int|float)\(\s*arguments\.get\(\"(\w+)\"", code))
+    assert len(read) > 8
+    assert (by_default - switches) | read <= NUMBERS.keys() <= FOLLOWED
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_what_no_training_can_have_had_is_refused(tmp_path, name):
+    wrong = ["much", True, [1], math.nan, math.inf, "inf"]
+    wrong += [] if NUMBERS[name] is ANY else [-1, "-1"]
+    wrong += [0] if NUMBERS[name] in (COUNT, POSITIVE) else []
+    wrong += [0.5, "0.5"] if NUMBERS[name].kind is int else []
+    for value in wrong:
+        with pytest.raises(InputError, match=f"argument {name}: expected a"):
+            read_arguments(tmp_path, {name: value})
+    for value in (1, "1"):
+        assert read_arguments(tmp_path, {name: value}).get(name) == value
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,149 @@
+"""Gradients are compared with every digit that float32 has, whatever torch's switches allow."""
+
+import threading
+
+import pytest
+import torch
+from torch.nn import functional
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_map_only
+
+from retrac_plugin.errors import GradientError
+from retrac_plugin.gradients.full_precision import full_precision
+from retrac_plugin.gradients.streamed import StreamedEngine
+
+
+def in_tf32(tensor):
+    """Round to 10 bits of mantissa, as tensor cores read float32."""
+    if tensor.dtype != torch.float32:
+        return tensor
+    bits = tensor.contiguous().view(torch.int32)
+    return ((bits + 0x1000) & -0x2000).view(torch.float32)
+
+
+class TensorCores(TorchDispatchMode):
+    """Convolutions read TF32 where torch allows it, matrix products do not: torch's defaults."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        name = func._schema.name.removeprefix("aten::")
+        if name in ("convolution", "convolution_backward") and torch.backends.cudnn.allow_tf32:
+            args = tree_map_only(torch.Tensor, in_tf32, args)
+        return func(*args, **(kwargs or {}))
+
+
+def well_trained():
+    """One convolution, its weight next to the best one for two pictures: all but 0 cancels."""
+    torch.manual_seed(0)
+    images = torch.randn(2, 1, 24, 24, dtype=torch.float64)
+    targets = torch.randn(2, 1, 22, 22, dtype=torch.float64)
+    patches = functional.unfold(images, 3).transpose(1, 2)
+    importance = torch.tensor([1.0, 0.5], dtype=torch.float64).sqrt()[:, None, None]
+    sides = ((patches * importance).flatten(0, 1), (targets.flatten(2).mT * importance))
+    best = torch.linalg.lstsq(sides[0], sides[1].flatten(0, 1)).solution
+    weight = best.T.view(1, 1, 3, 3) + 1e-3 * torch.randn(1, 1, 3, 3, dtype=torch.float64)
+    batch = {"x": images.float(), "y": targets.float()}
+    return {"weight": weight.float()}, batch
+
+
+def losses(parameters, batch):
+    error = functional.conv2d(batch["x"], parameters["weight"]) - batch["y"]
+    return error.square().flatten(1).mean(1)
+
+
+def test_tf32_is_no_fault_of_a_rule():
+    parameters, batch = well_trained()
+    engine = StreamedEngine(losses, parameters)
+    with TensorCores():
+        found = engine.gradients(batch, 1).gradients
+    assert engine.fallbacks() == {}
+    leaf = parameters["weight"].double().requires_grad_()
+    double = {name: value.double() for name, value in batch.items()}
+    for row, loss in zip(found, losses({"weight": leaf}, double), strict=True):
+        (expected,) = torch.autograd.grad(loss, leaf, retain_graph=True)
+        torch.testing.assert_close(row.double(), expected.flatten(), rtol=1e-4, atol=1e-7)
+
+
+def test_the_emulated_rounding_is_more_than_the_check_lets_pass():
+    parameters, batch = well_trained()
+    leaf = parameters["weight"].requires_grad_()
+    both = (losses({"weight": leaf}, batch) * torch.tensor([1.0, 0.5])).sum()
+    (exact,) = torch.autograd.grad(both, leaf, retain_graph=True)
+    with TensorCores():
+        (rounded,) = torch.autograd.grad(both, leaf)
+    assert (rounded - exact).norm() > 3e-3 * exact.norm()
+
+
+def switches():
+    return torch.backends.cudnn.allow_tf32, torch.get_float32_matmul_precision()
+
+
+@pytest.fixture(params=["highest", "high", "medium"])
+def precision(request):
+    torch.set_float32_matmul_precision(request.param)
+    yield request.param
+    torch.set_float32_matmul_precision("highest")
+
+
+def test_the_switches_stand_afterwards_as_before(precision):
+    seen = []
+
+    def watching(parameters, batch):
+        seen.append(switches())
+        return losses(parameters, batch)
+
+    parameters, batch = well_trained()
+    engine = StreamedEngine(watching, parameters)
+    engine.gradients(batch, 1)
+    assert set(seen) == {(False, "highest")}
+    seen.clear()
+    engine.gradients(batch, 1)  # which needs no check
+    assert seen == [(True, precision)]
+    assert switches() == (True, precision)
+
+
+def test_so_they_do_where_the_check_refuses(precision):
+    parameters, batch = well_trained()
+
+    def entangled(parameters, batch):
+        found = losses(parameters, batch)
+        return found + found.sum()
+
+    with pytest.raises(GradientError):
+        StreamedEngine(entangled, parameters).gradients(batch, 1)
+    assert switches() == (True, precision)
+
+
+NEWER = hasattr(torch.backends, "fp32_precision")
+
+
+@pytest.mark.skipif(not NEWER, reason="torch has one switch for all products since 2.9")
+def test_newer_switches_are_known_too():
+    torch.backends.fp32_precision = "tf32"
+    try:
+        before = torch.backends.cudnn.conv.fp32_precision, torch.backends.mkldnn.conv.fp32_precision
+        with full_precision():
+            assert torch.backends.cudnn.conv.fp32_precision in ("ieee", "none")
+            assert torch.backends.mkldnn.conv.fp32_precision == "ieee"
+        after = torch.backends.cudnn.conv.fp32_precision, torch.backends.mkldnn.conv.fp32_precision
+        assert after == before == ("tf32", "tf32")
+    finally:
+        torch.backends.fp32_precision = "none"
+        torch.backends.mkldnn.conv.fp32_precision = "none"
+
+
+def test_the_last_of_several_threads_switches_on_again():
+    inside, left = threading.Event(), threading.Event()
+
+    def other():
+        with full_precision():
+            inside.set()
+            left.wait(10)
+
+    thread = threading.Thread(target=other)
+    with full_precision():
+        thread.start()
+        assert inside.wait(10)
+    assert switches() == (False, "highest")  # the other is still within
+    left.set()
+    thread.join()
+    assert switches() == (True, "highest")
