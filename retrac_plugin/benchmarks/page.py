@@ -22,6 +22,7 @@ TEMPLATE = "benchmark.html.j2"
 
 FIGURES = {
     "lds": "LDS of every method, beside its ceiling and controls",
+    "curve": "How LDS grows with the number of draws",
     "cost": "What a method costs against what its LDS is",
     "specificity": "How different the answers to different pictures are",
     "norms": "Influence against the length of gradients",
@@ -32,11 +33,12 @@ FIGURES = {
 """What the figures show, for those who cannot see them too."""
 
 
-def render(folder: Path) -> str:
+def render(folder: Path, written: Sequence[Path]) -> str:
     """Return the page of a benchmark as HTML.
 
     Args:
-        folder: Where ``rows.json`` is, with ``differences.csv`` and the figures if there are any.
+        folder: Where ``rows.json`` is, and ``differences.csv`` if there is one.
+        written: What the benchmark wrote: of the figures in the folder others may be older.
 
     Raises:
         InputError: If the rows cannot be read.
@@ -63,7 +65,7 @@ def render(folder: Path) -> str:
         caution=caution,
         cost=list({row.method: row for row in rows if row.seconds is not None}.values()),
         missing=_missing(rows),
-        figures=_figures(folder),
+        figures=_figures(written),
         configuration_of={name: _text(value) for name, value in about.items()},
     )
 
@@ -105,12 +107,10 @@ def _missing(rows: Sequence[Row]) -> list[tuple[str, str]]:
     return [(reason, ", ".join(dict.fromkeys(cases))) for reason, cases in found.items()]
 
 
-def _figures(folder: Path) -> list[tuple[str, str]]:
+def _figures(written: Sequence[Path]) -> list[tuple[str, str]]:
     """Return the figures as data URIs, each with what it shows."""
     return [
-        (_uri(folder / f"{name}.png"), text)
-        for name, text in FIGURES.items()
-        if (folder / f"{name}.png").is_file()
+        (_uri(path), FIGURES.get(path.stem, path.stem)) for path in written if path.suffix == ".png"
     ]
 
 

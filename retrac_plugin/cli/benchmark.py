@@ -110,7 +110,7 @@ def benchmark(
     for path in written:
         tell(f"wrote {path}")
     if page:
-        try_page(lambda: render(out), out / "index.html")
+        try_page(lambda: render(out, written), out / "index.html")
 
 
 def methods_of(methods: str | None) -> list[str]:

@@ -64,13 +64,13 @@ def test_0_is_shown_only_where_it_is_near():
 
 
 def test_says_which_method_is_clearly_above_which(folder):
-    html = render(folder)
+    html = render(folder, [folder / "lds.png"])
     table = re.findall(r'scope="row">([^<]*)</th><td class="number">(\d)</td><td>([^<]*)<', html)
     assert table == [("a", "1", "random"), ("b", "1", "a"), ("random", "0", "")]
 
 
 def test_holds_values_cost_reasons_figures_and_how_it_was_measured(folder):
-    html = render(folder)
+    html = render(folder, [folder / "lds.png"])
     for text in (
         "0.4 [0.3, 0.5]",
         "\N{MINUS SIGN}0.1 [\N{MINUS SIGN}0.2, 0]",
@@ -86,10 +86,14 @@ def test_holds_values_cost_reasons_figures_and_how_it_was_measured(folder):
     assert "<script" not in html
 
 
+def test_a_figure_that_an_earlier_benchmark_left_is_not_shown(folder):
+    (folder / "curve.png").write_bytes(b"\x89PNG old")
+    assert render(folder, [folder / "rows.json", folder / "lds.png"]).count("<img") == 1
+
+
 def test_needs_no_differences_and_no_figures(folder):
     (folder / "differences.csv").unlink()
-    (folder / "lds.png").unlink()
-    html = render(folder)
+    html = render(folder, [])
     assert "clearly" not in html
     assert "<img" not in html
 
@@ -97,12 +101,11 @@ def test_needs_no_differences_and_no_figures(folder):
 def test_rows_that_are_none_are_an_error_of_ours(folder):
     (folder / "rows.json").write_text('{"rows": [{"metod": "a"}], "about": {}}')
     with pytest.raises(InputError, match="cannot read the rows"):
-        render(folder)
+        render(folder, [])
 
 
 def test_a_browser_shows_it_without_a_fault_and_a_request(folder):
-    (folder / "lds.png").unlink()
-    (folder / "index.html").write_text(render(folder), encoding="utf-8")
+    (folder / "index.html").write_text(render(folder, []), encoding="utf-8")
     with launched() as browser:
         for width, scheme in ((390, "dark"), (1280, "light")):
             size = {"width": width, "height": 800}
