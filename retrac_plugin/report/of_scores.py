@@ -114,6 +114,7 @@ def report_of_selves(
 def curated(values: Tensor, train: Pictures, names: Sequence[str]) -> list[Group]:
     """Return the images with the highest self-influence, and the near-duplicates among them."""
     highest = outliers(values, OUTLIERS)
+    names = names or [f"#{index}" for index in range(len(train))]
     alike = near_duplicates(train, [index for index, _ in highest.members], names)
     return [highest] if alike is None else [highest, alike]
 

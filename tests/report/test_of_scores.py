@@ -64,3 +64,8 @@ def test_the_curators_report_has_outliers_and_the_duplicates_among_them():
         ("Outliers", [0, 3, 2, 1]),
         ("Near-duplicates", [0, 3]),
     ]
+
+
+def test_images_without_names_are_told_apart_by_their_numbers():
+    made = report_of_selves(torch.ones(2), torch.zeros(2, 1, 8, 8), (), about={})
+    assert made.groups[1].members == [(0, "like #1"), (1, "like #0")]
