@@ -22,6 +22,9 @@ from retrac_plugin.report.thumbnails import thumbnails
 QUERY_BYTES = 3_000_000
 """What the queries may weigh."""
 
+TOLD_APART = 6
+"""The first of each list have as many digits as tell them apart; more would be told of noise."""
+
 Listed = dict[str, Any]
 """What becomes JSON."""
 
@@ -92,9 +95,10 @@ def _method(method: Method, place: Mapping[int, int]) -> Listed:
 
 def _answer(method: Method, query: int, pair: tuple[End, End], place: Mapping[int, int]) -> Listed:
     scores = [one.score for end in pair for one in end.neighbours]
+    first = [one.score for end in pair for one in end.neighbours[:TOLD_APART]]
     power = exponent(scores)
     # Where a standard error stands beside each score, it says which of its digits count.
-    decimals = decimals_for(scores if method.scores.standard_errors is None else [], power)
+    decimals = decimals_for(first if method.scores.standard_errors is None else [], power)
     entry = partial(_entry, place=place, power=power, decimals=decimals)
     return {
         "unit": unit_text(power),
