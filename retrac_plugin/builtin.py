@@ -90,6 +90,11 @@ def retrac_register_commands() -> Iterable[CommandEntry]:
         _lazily("cli.self_influence", "self_influence"),
     )
     yield CommandEntry(
+        "report",
+        "Make the page of scores on disk, to be looked at in a browser.",
+        _lazily("cli.report", "report"),
+    )
+    yield CommandEntry(
         "benchmark",
         "Compare methods by every metric, with the cost beside it.",
         _lazily("cli.benchmark", "benchmark"),

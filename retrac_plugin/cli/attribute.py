@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,6 +13,7 @@ from retrac_plugin.cli.drawing import repeats
 from retrac_plugin.cli.job import Job, job, takes_alike
 from retrac_plugin.cli.methods import check_method, chosen, methods
 from retrac_plugin.cli.output import check_output
+from retrac_plugin.cli.paging import page, try_page
 from retrac_plugin.cli.scoring import scored
 from retrac_plugin.cli.telling import tell
 from retrac_plugin.cli.top_lists import top_lists
@@ -50,8 +51,9 @@ if TYPE_CHECKING:
     type=click.Path(file_okay=False, path_type=Path),
     default=Path("retrac-scores"),
     show_default=True,
-    help="Folder for METHOD.safetensors.",
+    help="Folder for METHOD.safetensors and the page, index.html.",
 )
+@page
 @job(max_memory, query_store)
 def attribute(
     queries: Path,
@@ -60,6 +62,7 @@ def attribute(
     top: int,
     repeats: int | None,
     out: Path,
+    page: bool,
     job: Job,
 ) -> None:
     """Say which training images made some pictures what they are.
@@ -84,21 +87,44 @@ def attribute(
     names = chosen(methods, len(examples))
     attributors = dict(zip(names, job.attributors(found, names), strict=True))
     every = scored(attributors, prepared(examples), pictures, found, repeats)
+    kept = []
     for name, returned in every:
         checked = check_scores(returned, name, len(pictures), len(examples))
-        about = job.draws.about(takes_alike(attributors[name]))
+        method = checked.about.get("method", name)
+        about = {"method": method, **job.draws.about(takes_alike(attributors[name]))}
         scores = _named(checked, job, about, examples, pictures, prompt)
         file = out / f"{name}.safetensors"
         scores.save(file)
+        kept.append(scores)
         tell(f"\n{name}: scores [query, train] in {file}{_errors(scores)}")
         for line in top_lists(scores, top):
             tell(f"  {line}")
+    if page:
+        findings = found.description.splitlines()
+        try_page(lambda: _page(kept, examples, pictures, top, findings), out / "index.html")
+
+
+def _page(
+    scores: list[Scores],
+    examples: FileExamples,
+    pictures: FileExamples,
+    top: int,
+    findings: list[str],
+) -> str:
+    from retrac_plugin.report.of_scores import report_of
+    from retrac_plugin.report.page import render
+    from retrac_plugin.report.sources import ExamplePictures
+
+    captions = tuple(examples.prompts)
+    train, queries = ExamplePictures(examples), ExamplePictures(pictures)
+    report = report_of(scores, train, queries, top=top, captions=captions, findings=findings)
+    return render(report)
 
 
 def _named(
     scores: Scores,
     job: Job,
-    draws: dict[str, int],
+    draws: dict[str, Any],
     examples: FileExamples,
     pictures: FileExamples,
     prompt: str | None,

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from retrac_plugin.cli.output import check_output
+from retrac_plugin.cli.paging import page, try_page
 from retrac_plugin.cli.telling import tell
 from retrac_plugin.cli.training import EXISTING
 
@@ -45,6 +46,7 @@ from retrac_plugin.cli.training import EXISTING
     help="Leave the scores that an earlier run kept, and compute all anew; without it, those are "
     "found that everything is still the same of.",
 )
+@page
 @click.option(
     "--curve",
     is_flag=True,
@@ -69,6 +71,7 @@ def benchmark(
     threads: int | None,
     remove: int | None,
     fresh: bool,
+    page: bool,
     curve: bool,
     regenerate: bool,
 ) -> None:
@@ -82,6 +85,7 @@ def benchmark(
     import torch
 
     from retrac_plugin import plugins
+    from retrac_plugin.benchmarks.page import render
     from retrac_plugin.benchmarks.removal import Removal
     from retrac_plugin.benchmarks.running import run
 
@@ -105,6 +109,8 @@ def benchmark(
     written = run(source, names, measures, out, seed, device, tell, removal, fresh, curve)
     for path in written:
         tell(f"wrote {path}")
+    if page:
+        try_page(lambda: render(out, written), out / "index.html")
 
 
 def methods_of(methods: str | None) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,11 +10,13 @@ import click
 from retrac_plugin.cli.job import Job, job
 from retrac_plugin.cli.numbers import signed
 from retrac_plugin.cli.output import check_output
+from retrac_plugin.cli.paging import page, try_page
 from retrac_plugin.cli.telling import tell
 from retrac_plugin.cli.training import prepared
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from retrac_plugin.attribution.self_influence_files import SelfInfluence
+    from retrac_plugin.data.image_files import FileExamples
 
 
 @click.command()
@@ -38,13 +39,15 @@ if TYPE_CHECKING:
     type=click.Path(dir_okay=False, path_type=Path),
     default=Path("retrac-self-influence.safetensors"),
     show_default=True,
-    help="File for all of them, tensor self_influence [train].",
+    help="File for all of them, tensor self_influence [train]; the page is the same with .html.",
 )
+@page
 @job()
 def self_influence(
     method: str,
     top: int,
     out: Path,
+    page: bool,
     job: Job,
 ) -> None:
     """Rank the training images by their influence on themselves.
@@ -55,6 +58,7 @@ def self_influence(
     """
     from retrac_plugin import plugins
     from retrac_plugin.attribution.checking import check_self_influence
+    from retrac_plugin.attribution.self_influence_files import SelfInfluence
 
     plugins.get_attributor(method)
     check_output(out)  # what fails at the end is told of before the work
@@ -64,21 +68,29 @@ def self_influence(
     (attributor,) = job.attributors(found, [method])
     returned = attributor.self_influence(prepared(examples), query_draws=job.draws.rule())
     values = check_self_influence(returned, method, len(examples)).cpu()
-    _save(values, examples.names, out)
+    about = {"method": method, "run": str(job.training.run.resolve()), **job.draws.about()}
+    kept = SelfInfluence(values, tuple(examples.names), about)
+    kept.save(out)
     tell(f"\n{method}: self-influence [train] in {out}")
     best = values.argsort(descending=True)[:top].tolist()
     for index, text in zip(best, signed(values[best].tolist(), fewest=4), strict=True):
         tell(f"  {examples.names[index]}  {text}")
+    if page:
+        findings = found.description.splitlines()
+        try_page(lambda: _page(kept, examples, findings), out.with_suffix(".html"))
 
 
-def _save(values: Tensor, names: list[str], out: Path) -> None:
-    from safetensors.torch import save_file
+def _page(kept: SelfInfluence, examples: FileExamples, findings: list[str]) -> str:
+    from retrac_plugin.report.of_scores import report_of_selves
+    from retrac_plugin.report.page import render
+    from retrac_plugin.report.sources import ExamplePictures
 
-    from retrac_plugin.errors.guards import writing
-    from retrac_plugin.files import write_atomically
-
-    metadata = {"retrac": json.dumps({"train_names": names})}
-    with writing(out):
-        write_atomically(
-            out, lambda path: save_file({"self_influence": values.contiguous()}, path, metadata)
-        )
+    report = report_of_selves(
+        kept.values,
+        ExamplePictures(examples),
+        kept.train_names,
+        about=kept.about,
+        captions=tuple(examples.prompts),
+        findings=findings,
+    )
+    return render(report)

@@ -54,6 +54,16 @@ class FileExamples(Dataset[dict[str, Any]]):
         """What each example was told in words, or nothing."""
         return []
 
+    def picture(self, index: int) -> Tensor | None:
+        """Return what to show of an example.
+
+        Returns:
+            ``[channel, height, width]`` in [-1, 1] with 1 or 3 channels; None where the example is
+            no picture, as a latent is none.
+        """
+        sample: Tensor = self[index]["sample"]
+        return sample if sample.dim() == 3 and len(sample) in (1, 3) else None
+
     @property
     def remark(self) -> str:
         """What to know of the examples, in a sentence, or nothing."""

@@ -37,8 +37,10 @@ class Sheet:
 
     axes: Any
 
-    def image(self, image: Tensor, left: float, top: float, side: float) -> None:
-        """Draw an image, fitted into a square, each pixel a sharp block."""
+    def image(self, image: Tensor | None, left: float, top: float, side: float) -> None:
+        """Draw an image, fitted into a square, each pixel a sharp block; nothing for None."""
+        if image is None:
+            return
         levels = pixels(image, largest_side=round(side * DPI))
         height, width = levels.shape[:2]
         scale = side / max(height, width)

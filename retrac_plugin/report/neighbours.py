@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
+from torch import Tensor
+
 from retrac_plugin.attribution.scores import Scores, Top
 from retrac_plugin.report.contents import Method, Report
 
@@ -27,24 +29,31 @@ class Neighbour:
         score: Its influence on the query.
         label: Class name, or empty.
         standing: How it stands to the query.
+        rank: Among all scores of the query, 1 the highest.
         error: The standard error of its score over what was drawn, or None.
+        rank_error: Likewise of its rank.
     """
 
     index: int
     score: float
     label: str
     standing: Standing
+    rank: int
     error: float | None = None
+    rank_error: float | None = None
 
 
 def proponents(report: Report, method: Method, query: int) -> list[Neighbour]:
     """Return the query's ``report.k`` strongest proponents, strongest first."""
-    return _neighbours(report, method, _one(method, query).proponents(report.k), query)
+    ranks = range(1, report.k + 1)
+    return _neighbours(report, method, _one(method, query).proponents(report.k), ranks, query)
 
 
 def opponents(report: Report, method: Method, query: int) -> list[Neighbour]:
     """Return the query's ``report.k`` strongest opponents, strongest first."""
-    return _neighbours(report, method, _one(method, query).opponents(report.k), query)
+    last = method.scores.values.shape[1]
+    ranks = range(last, last - report.k, -1)
+    return _neighbours(report, method, _one(method, query).opponents(report.k), ranks, query)
 
 
 @dataclass(frozen=True)
@@ -93,19 +102,26 @@ def _one(method: Method, query: int) -> Scores:
     return Scores(method.scores.values[query : query + 1])
 
 
-def _neighbours(report: Report, method: Method, top: Top, query: int) -> list[Neighbour]:
-    pairs = zip(top.indices[0].tolist(), top.values[0].tolist(), strict=True)
-    errors = method.scores.standard_errors
+def _neighbours(
+    report: Report, method: Method, top: Top, ranks: Sequence[int], query: int
+) -> list[Neighbour]:
+    found = zip(top.indices[0].tolist(), top.values[0].tolist(), ranks, strict=True)
     return [
         Neighbour(
             index,
             score,
             _label(report, index),
             _standing(report, query, index),
-            None if errors is None else float(errors[query, index]),
+            rank,
+            _error(method.scores.standard_errors, query, index),
+            _error(method.scores.rank_errors, query, index),
         )
-        for index, score in pairs
+        for index, score, rank in found
     ]
+
+
+def _error(errors: Tensor | None, query: int, index: int) -> float | None:
+    return None if errors is None else float(errors[query, index])
 
 
 def _label(report: Report, index: int) -> str:

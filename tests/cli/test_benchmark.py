@@ -60,3 +60,13 @@ def test_list_shows_tasks(installed):
     output = CliRunner().invoke(main, ["list"]).output
     assert "Tasks (retrac benchmark NAME)" in output
     assert "  prepared                   the task prepared [test]" in output
+
+
+def test_a_page_is_written_unless_it_is_not_wanted(installed, tmp_path):
+    given = ("small", "--methods", "random", "--metrics", "specificity@10", "--out")
+    told = benchmark(*given, str(tmp_path / "a"))
+    assert f"the page: {tmp_path / 'a' / 'index.html'}" in told.output
+    assert "specificity<wbr>@10" in (tmp_path / "a" / "index.html").read_text(encoding="utf-8")
+    assert benchmark(*given, str(tmp_path / "b"), "--no-page").exit_code == 0
+    assert (tmp_path / "b" / "rows.json").exists()
+    assert not (tmp_path / "b" / "index.html").exists()

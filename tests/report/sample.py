@@ -42,5 +42,6 @@ def report(**changes):
         configuration={"seed": 0, "learning rate": 1e-3},
         command="retrac demo --seed 0",
         notes=["A note."],
+        findings=["noise: drawn anew"],
     )
     return dataclasses.replace(whole, **changes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from retrac_plugin.report import (
     write_page,
 )
 from retrac_plugin.report.formulas import RETRAC, SYMBOLS, TRACIN
+from retrac_plugin.report.generality import generally_influential
 
 METRICS = (
     "specificity@10",
@@ -36,6 +38,9 @@ METRICS = (
 )
 IN_THE_FIGURE = 4
 """Queries in the figure; all are on the page."""
+
+ON_THE_PAGE = 24
+"""Proponents and opponents of each query on the page."""
 
 EXPLANATIONS = (
     (TRACIN, "How far a training step on the image moved the picture's loss."),
@@ -52,7 +57,7 @@ def show(outcome: Outcome, out: Path, command: str, seed: int) -> Report:
     """Write ``proponents.png`` and ``index.html`` below ``out``."""
     report = _report(outcome, command, seed)
     draw_grid(report, out / "proponents.png", queries=range(IN_THE_FIGURE))
-    write_page(report, out / "index.html")
+    write_page(replace(report, k=ON_THE_PAGE), out / "index.html")
     return report
 
 
@@ -71,6 +76,7 @@ def _report(outcome: Outcome, command: str, seed: int) -> Report:
         Method(scores.about["method"], scores, formula=formula, summary=summary)
         for scores, (formula, summary) in zip(outcome.scores, EXPLANATIONS, strict=True)
     ]
+    general = generally_influential(methods)
     rows = measured([metrics()[name][0] for name in METRICS], methods, _evidence(outcome))
     return Report(
         title="Which training images made these digits?",
@@ -78,6 +84,7 @@ def _report(outcome: Outcome, command: str, seed: int) -> Report:
         train_images=outcome.data.images,
         query_images=outcome.pictures,
         methods=methods,
+        groups=[] if general is None else [general],
         train_labels=_names(outcome.data.labels),
         query_labels=_names(outcome.labels),
         train_is_minority=outcome.data.is_minority,

@@ -123,6 +123,10 @@ class LatentExamples(FileExamples):
         captions = [picture.caption for picture in self.pictures]
         return [] if None in captions else [str(caption) for caption in captions]
 
+    def picture(self, index: int) -> Tensor:
+        """Return an image as its script framed it, ``[3, height, width]`` in [-1, 1]."""
+        return self.framing.read(self.pictures[index].path)
+
     @property
     def remark(self) -> str:
         """How far training's own latents, drawn at every visit, lie from those taken here."""

@@ -51,6 +51,14 @@ def examples(files, vae, cache, encoder=ImageEncoder, order=range(COUNT), side=1
     return LatentExamples(pictures, Framing(side), encoder(vae), None, cache, **options)
 
 
+def test_the_picture_of_a_latent_is_the_image_as_training_framed_it(files, vae, tmp_path):
+    data = examples(files, vae, tmp_path)
+    expected = torch.from_numpy(np.array(Image.open(files / "2.png"))).permute(2, 0, 1) / 127.5 - 1
+    torch.testing.assert_close(data.picture(2), expected, atol=1e-5, rtol=0)
+    assert examples(files, vae, tmp_path, side=8).picture(2).shape == (3, 8, 8)
+    assert data.missing == COUNT  # nothing was encoded for it
+
+
 def keys_of(data):
     return [key for block in ExampleSource(data, "train").blocks(4) for key in block.keys]
 

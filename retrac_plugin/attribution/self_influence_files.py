@@ -1,0 +1,82 @@
+"""Self-influence on disk: one value a training image."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from retrac_plugin.errors import InputError
+from retrac_plugin.errors.guards import reading, writing
+from retrac_plugin.files import write_atomically
+
+NAME = "self_influence"
+"""Of the tensor, by which such a file is known."""
+
+
+@dataclass(frozen=True, eq=False)
+class SelfInfluence:
+    """The influence of training images on themselves.
+
+    Attributes:
+        values: ``[train]``.
+        train_names: What each image is called, or none.
+        about: How they were made.
+    """
+
+    values: Tensor
+    train_names: tuple[str, ...] = ()
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+    def save(self, path: Path) -> None:
+        """Write them as one safetensors file, whole or not at all.
+
+        Raises:
+            OutputError: If it cannot be written.
+        """
+        header = {"train_names": self.train_names, "about": dict(self.about)}
+        tensors = {NAME: self.values.contiguous()}
+        metadata = {"retrac": json.dumps(header)}
+        with writing(path):
+            write_atomically(path, lambda temporary: save_file(tensors, temporary, metadata))
+
+    @classmethod
+    def load(cls, path: Path) -> SelfInfluence:
+        """Read what ``save`` wrote.
+
+        Raises:
+            InputError: If the file cannot be read, or holds something else.
+        """
+        with reading(path, InputError, "self-influence from"):
+            with safe_open(path, framework="pt") as file:
+                header = json.loads((file.metadata() or {}).get("retrac", "{}"))
+                values = file.get_tensor(NAME)
+            names = tuple(map(str, header.get("train_names", ())))
+            if values.dim() != 1 or not values.is_floating_point() or not len(values):
+                raise ValueError(
+                    f"expected values [train], got {values.dtype} {list(values.shape)}"
+                )
+            if not bool(values.isfinite().all()):
+                raise ValueError("expected finite values, got NaN or infinity")
+            if len(names) not in (0, len(values)):
+                raise ValueError(f"it has {len(values)} values and {len(names)} names")
+            return cls(values, names, dict(header.get("about", {})))
+
+
+def holds_self_influence(path: Path) -> bool:
+    """Say whether a file is one of self-influence, rather than of scores.
+
+    Raises:
+        InputError: If it cannot be read.
+    """
+    with (
+        reading(path, InputError, "scores from"),
+        safe_open(path, framework="pt") as file,
+    ):
+        return NAME in file.keys()  # noqa: SIM118 not a dict

@@ -1,0 +1,80 @@
+"""``retrac report``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from retrac_plugin.cli.paging import write_own
+from retrac_plugin.cli.training import EXISTING
+
+if TYPE_CHECKING:
+    from retrac_plugin.attribution.scores import Scores
+    from retrac_plugin.attribution.self_influence_files import SelfInfluence
+    from retrac_plugin.report import Report
+
+
+@click.command()
+@click.argument("files", metavar="SCORES...", type=EXISTING, nargs=-1, required=True)
+@click.option(
+    "--train",
+    type=EXISTING,
+    required=True,
+    help="The training set that was attributed: its folder of images, or its file.",
+)
+@click.option(
+    "--queries",
+    type=EXISTING,
+    help="The pictures that were explained: an image, a folder, or a file.",
+)
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The page. Default: index.html beside the first file of scores.",
+)
+def report(files: tuple[Path, ...], train: Path, queries: Path | None, out: Path | None) -> None:
+    """Make the page of scores on disk, to be looked at in a browser.
+
+    SCORES are files that `retrac attribute` and `retrac self-influence` wrote, of one training set.
+    The page shows pictures as they lie in their files, uncropped, and needs no other file.
+    """
+    from retrac_plugin.attribution.scores import Scores
+    from retrac_plugin.attribution.self_influence_files import SelfInfluence, holds_self_influence
+    from retrac_plugin.report.page import render
+
+    selves = [SelfInfluence.load(path) for path in files if holds_self_influence(path)]
+    scores = [Scores.load(path) for path in files if not holds_self_influence(path)]
+    if scores and queries is None:
+        raise click.UsageError("scores need --queries, the pictures that were explained")
+    if len(selves) > 1:
+        raise click.UsageError("expected one file of self-influence at most")
+    made = _of_scores(scores, selves, train, queries) if scores and queries else None
+    page = render(made or _of_selves(selves[0], train))
+    write_own(page, out or files[0].parent / "index.html")
+
+
+def _of_scores(
+    scores: list[Scores], selves: list[SelfInfluence], train: Path, queries: Path
+) -> Report:
+    from retrac_plugin.errors import InputError
+    from retrac_plugin.report.of_scores import curated, report_of
+    from retrac_plugin.report.sources import pictures_at
+
+    first = scores[0]
+    pictures, images = first.values.shape
+    shown = pictures_at(train, first.train_names, images)
+    if any(one.train_names != first.train_names or len(one.values) != images for one in selves):
+        raise InputError("the files are of different training sets: make a page of each")
+    groups = [group for one in selves for group in curated(one.values, shown, one.train_names)]
+    asked = pictures_at(queries, first.query_names, pictures)
+    return report_of(scores, shown, asked, groups=groups)
+
+
+def _of_selves(one: SelfInfluence, train: Path) -> Report:
+    from retrac_plugin.report.of_scores import report_of_selves
+    from retrac_plugin.report.sources import pictures_at
+
+    pictures = pictures_at(train, one.train_names, len(one.values))
+    return report_of_selves(one.values, pictures, one.train_names, about=one.about)

@@ -1,0 +1,123 @@
+"""What the page's script is given: lists of positions and texts, from which it builds cards."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from retrac_plugin.report.certainty import ERRORS, certainty
+from retrac_plugin.report.contents import Method, Report
+from retrac_plugin.report.generality import generality
+from retrac_plugin.report.neighbours import End, Neighbour, ends, legend
+from retrac_plugin.report.numbers import (
+    PLUS_MINUS,
+    decimals_for,
+    exponent,
+    score_text,
+    unit_text,
+)
+from retrac_plugin.report.thumbnails import thumbnails
+
+QUERY_BYTES = 3_000_000
+"""What the queries may weigh."""
+
+Listed = dict[str, Any]
+"""What becomes JSON."""
+
+
+def listing(report: Report) -> Listed:
+    """Return everything the script needs, as texts, numbers, lists and mappings."""
+    found = [
+        [ends(report, method, query) for method in report.methods]
+        for query in range(len(report.query_images))
+    ]
+    named = [one.index for of in found for pair in of for end in pair for one in end.neighbours]
+    grouped = [index for group in report.groups for index, _ in group.members]
+    train = thumbnails(report.train_images, [*named, *grouped])
+    listed = sorted({*named, *grouped})
+    place = {index: position for position, index in enumerate(listed)}
+    return {
+        "blocks": train.as_blocks,
+        "images": [_image(report, index, train.sources) for index in listed],
+        "queries": _queries(report),
+        "methods": [_method(method, place) for method in report.methods],
+        "answers": [
+            [
+                _answer(method, query, pair, place)
+                for method, pair in zip(report.methods, of, strict=True)
+            ]
+            for query, of in enumerate(found)
+        ],
+        "groups": [
+            {"name": g.name, "remark": g.remark, "members": [[place[i], t] for i, t in g.members]}
+            for g in report.groups
+        ],
+        "frames": {standing.value: meaning for standing, meaning in legend(report).items()},
+    }
+
+
+def _image(report: Report, index: int, sources: Mapping[int, str]) -> Listed:
+    return {
+        "index": index,
+        "name": _text(report.train_names, index, f"#{index}"),
+        "label": _text(report.train_labels, index),
+        "caption": _text(report.train_captions, index),
+        "source": sources.get(index, ""),
+    }
+
+
+def _queries(report: Report) -> list[Listed]:
+    pictures = thumbnails(report.query_images, range(len(report.query_images)), QUERY_BYTES)
+    return [
+        {
+            "name": _text(report.query_names, query, f"Query {query}"),
+            "label": _text(report.query_labels, query),
+            "caption": _text(report.query_captions, query),
+            "source": pictures.sources.get(query, ""),
+        }
+        for query in range(len(report.query_images))
+    ]
+
+
+def _text(texts: Sequence[str], index: int, default: str = "") -> str:
+    return texts[index] if texts else default
+
+
+def _method(method: Method, place: Mapping[int, int]) -> Listed:
+    found = generality(method)
+    general = {place[i]: count for i, count in found.named.items() if i in place}
+    return {"name": method.name, "places": found.places, "general": general}
+
+
+def _answer(method: Method, query: int, pair: tuple[End, End], place: Mapping[int, int]) -> Listed:
+    scores = [one.score for end in pair for one in end.neighbours]
+    power = exponent(scores)
+    # Where a standard error stands beside each score, it says which of its digits count.
+    decimals = decimals_for(scores if method.scores.standard_errors is None else [], power)
+    entry = partial(_entry, place=place, power=power, decimals=decimals)
+    return {
+        "unit": unit_text(power),
+        "certainty": _certainty(method, query),
+        "ends": [
+            {"name": end.name, "remark": end.remark, "entries": list(map(entry, end.neighbours))}
+            for end in pair
+        ],
+    }
+
+
+def _entry(one: Neighbour, place: Mapping[int, int], power: int, decimals: int) -> list[Any]:
+    """Return position among the images, score, rank and standing."""
+    error = "" if one.rank_error is None else f" {PLUS_MINUS} {one.rank_error:.1f}"
+    score = score_text(one.score, power, one.error, decimals)
+    return [place[one.index], score, f"{one.rank:,}{error}", one.standing.value]
+
+
+def _certainty(method: Method, query: int) -> str:
+    found = certainty(method.scores, query)
+    if found is None:
+        return ""
+    told = f"{found.beyond:,} of {found.of:,} beyond {ERRORS} standard errors"
+    if found.by_chance is None:
+        return told
+    return f"{told} of {found.draws} draws; about {found.by_chance:,.0f} would be by chance"
