@@ -12,7 +12,7 @@ from retrac_adapters.tasks.retrained.retraining import Job
 from retrac_adapters.tasks.retrained.task import Retrained
 from retrac_plugin.benchmarks import Task
 
-SUBSETS = 16
+SUBSETS = 56
 TWICE = 8
 """The first subsets are retrained on with a second seed, to know the noise."""
 

@@ -1,5 +1,6 @@
 """The CIFAR-2 task, on a file of its layout."""
 
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 
 pytest.importorskip("sklearn")
 
+from retrac_adapters.images.image_arrays import VARIABLE
 from retrac_adapters.tasks.cifar2 import data
 from retrac_adapters.tasks.cifar2.task import CIFAR2, JOBS, SUBSETS
 from retrac_adapters.tasks.retrained import truth
@@ -91,3 +93,9 @@ def test_the_shipped_truth_is_small_and_whole():
     assert known.losses.shape == (2, SUBSETS, 2 * (SELECTION + REPORTED) + REPORTED)
     trained = {(int(s), int(m)) for s, m in known.losses.isfinite().all(2).nonzero()}
     assert trained == set(JOBS)
+
+
+@pytest.mark.skipif(VARIABLE not in os.environ, reason="needs the data")
+def test_the_shipped_subsets_are_d_traks_of_the_images_that_the_task_loads():
+    task = CIFAR2.task()
+    assert truth.read(task.truth, "cifar2").subsets.equal(task.subsets)
