@@ -33,6 +33,10 @@ class Truth(NamedTuple):
     """Training images that models were retrained without, one each, ``[image]``."""
     left_out_losses: Tensor | None = None
     """``[seed, image, query]``."""
+    rest: Tensor | None = None
+    """What is left of the training set without each of some groups, ``[group, train]``, bool."""
+    rest_losses: Tensor | None = None
+    """``[seed, group, query]``."""
 
 
 def shipped(package: str) -> Path:
