@@ -16,6 +16,7 @@ from retrac_adapters.tasks.retrained.recipe import recipe_for
 from retrac_adapters.tasks.retrained.retraining import Job, random_halves
 from retrac_adapters.tasks.retrained.source import Source, jobs_for, subsets_of
 from retrac_adapters.tasks.retrained.task import Retrained
+from retrac_plugin.benchmarks import Task
 
 SIDE = 16
 SUBSETS = 128
@@ -72,6 +73,11 @@ class FacesLora(Source):
     truth: Path = field(default_factory=lambda: truth.shipped(PACKAGE))
     base: Path = field(default_factory=_shipped_base)
 
+    def prepare(self, directory: Path) -> Task:
+        """See ``TaskSource.prepare``; a ground truth made anew is of the base made with it."""
+        made = directory / bases.NAME if truth.made_in(directory) else self.base
+        return replace(self, base=made).task().prepare(directory)
+
     def regenerate(self, directory: Path) -> Path:
         """Train a base and leave it beside the ground truth; see ``TaskSource.regenerate``."""
         pictures, _ = load(find(self.data), SIDE)
@@ -94,7 +100,7 @@ class FacesLora(Source):
             about={
                 "training set": f"{len(images.train)} pictures of {SUBJECTS} people of the "
                 f"Olivetti faces, shrunk from 64x64 to {SIDE}x{SIDE}",
-                "base": f"trained on {len(pictures)} pictures of the other people",
+                "training set of the base": f"{len(pictures)} pictures of the other people",
                 **start.about,
             },
         )

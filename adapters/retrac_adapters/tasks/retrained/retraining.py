@@ -13,17 +13,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from diffusers import DDPMScheduler
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from tqdm.auto import tqdm
 
-import retrac_plugin as retrac
-from retrac_adapters.demo.generating import sample
+from retrac_adapters.tasks.retrained.looking import draw, losses_of
 from retrac_adapters.tasks.retrained.procedure import Procedure
 from retrac_adapters.tasks.retrained.stacked import Training, train_together
 from retrac_plugin.files import write_atomically
-from retrac_plugin.methods.losses import mean_losses
 
 TOGETHER = 8
 """Models trained side by side: more are no faster."""
@@ -109,7 +106,7 @@ def _losses_by_job(
 ) -> Tensor:
     folder = directory / _fingerprint(images, subsets, queries, procedure)
     paths = {job: folder / f"seed{job[0]}-subset{job[1]:03}.safetensors" for job in trainings}
-    losses = partial(_losses, queries=queries, procedure=procedure)
+    losses = partial(losses_of, queries=queries, procedure=procedure)
     by_path = {path: trainings[job] for job, path in paths.items()}
     _train_missing(images, by_path, procedure, lambda state: {"losses": losses(state)})
     seeds = 1 + max(seed for seed, _ in trainings)
@@ -158,26 +155,12 @@ def retrain_without(
 
     def look(state: dict[str, Tensor]) -> dict[str, Tensor]:
         drawn = draw(state, procedure, pictures)
-        return {"losses": _losses(state, queries, procedure), "pictures": drawn}
+        return {"losses": losses_of(state, queries, procedure), "pictures": drawn}
 
     _train_missing(images, trainings, procedure, look)
     by_removal = {training.without: load_file(path) for path, training in trainings.items()}
     found = [by_removal[removal] for removal in removals]
     return Left(*(torch.stack([one[name] for one in found]) for name in Left._fields))
-
-
-def draw(state: Mapping[str, Tensor], procedure: Procedure, pictures: int) -> Tensor:
-    """Return pictures ``[picture, C, H, W]`` that a trained model draws, by the recipe's seed.
-
-    Args:
-        state: What was trained of it.
-        procedure: How.
-        pictures: How many.
-    """
-    network, recipe = procedure.start.network(0).eval(), procedure.recipe
-    own = {**network.state_dict(), **state}
-    network.load_state_dict(own)
-    return sample(network, DDPMScheduler(**recipe.scheduler), recipe, pictures, recipe.seed)
 
 
 def _train_missing(
@@ -194,14 +177,6 @@ def _train_missing(
         states = train_together(images, chosen, procedure.recipe, procedure.start)
         for path, state in zip(group, states, strict=True):
             write_atomically(path, partial(save_file, look(state)))
-
-
-def _losses(state: dict[str, Tensor], queries: Tensor, procedure: Procedure) -> Tensor:
-    network = procedure.start.network(0).eval()
-    model = retrac.wrap(network, DDPMScheduler(**procedure.recipe.scheduler))
-    # Step 0 for every model: noise is a function of the step too.
-    checkpoint = retrac.Checkpoint(state, step=0)
-    return mean_losses(model, checkpoint, queries, procedure.loss_draws, batch_size=500)
 
 
 def _fingerprint(images: Tensor, subsets: Tensor, queries: Tensor, procedure: Procedure) -> str:

@@ -15,12 +15,12 @@ import retrac_plugin as retrac
 from retrac_adapters.demo.training import train_once
 from retrac_adapters.tasks.retrained import truth as truths
 from retrac_adapters.tasks.retrained.images import REPORTED, SELECTION, Images
+from retrac_adapters.tasks.retrained.looking import draw
 from retrac_adapters.tasks.retrained.procedure import Procedure
 from retrac_adapters.tasks.retrained.queries import all_queries, parts_of, queries_of
 from retrac_adapters.tasks.retrained.retraining import (
     Job,
     Left,
-    draw,
     retrain,
     retrain_on_rest,
     retrain_without,
@@ -44,7 +44,7 @@ class Retrained:
         procedure: ``(number of images, seed) -> procedure``.
         subsets: Subsets of the training set, ``[subset, train]``, bool.
         jobs: Which subsets are retrained on, with which seeds.
-        truth: Where the ground truth lies.
+        truth: Where the shipped ground truth lies.
         left_out: Training images that models are retrained without, one each.
         rest: What is left of the training set without each of some groups, ``[group, train]``.
         rest_seeds: How many models are retrained on each of ``rest``.
@@ -63,8 +63,12 @@ class Retrained:
     about: Mapping[str, Any] = field(default_factory=dict)
 
     def prepare(self, directory: Path) -> Task:
-        """Train the model, or read it from ``directory`` where it was; see ``TaskSource``."""
-        known = truths.read(self.truth, self.name)
+        """Train the model, or read it from ``directory`` where it was; see ``TaskSource``.
+
+        A ground truth that was made anew in ``directory`` is taken in the shipped one's place.
+        """
+        path = truths.made_in(directory) or self.truth
+        known = truths.read(path, self.name)
         procedure = self._train(directory)
         run = procedure.start.read(directory / "run")
         parameters = dict(run.model.network.named_parameters())
@@ -84,7 +88,8 @@ class Retrained:
                 "recipe": asdict(procedure.recipe),
                 "query draws": repr(QUERY_DRAWS),
                 "draws of methods that take both sides alike": repr(SHARED_DRAWS),
-                "ground truth": f"{len(known.subsets)} subsets, {len(known.losses)} seeds",
+                "ground truth": f"{len(known.subsets)} subsets, {len(known.losses)} seeds, "
+                f"{'shipped' if path == self.truth else 'made anew'}",
                 "draws of the retrained models' losses": repr(procedure.loss_draws),
             },
             without=partial(self._without, known.generated, directory),

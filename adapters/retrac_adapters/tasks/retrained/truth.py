@@ -44,6 +44,12 @@ def shipped(package: str) -> Path:
     return Path(str(files(package).joinpath(NAME)))
 
 
+def made_in(directory: Path) -> Path | None:
+    """Return the file that regenerating left in a folder, None where it did not, or not yet."""
+    path = directory / NAME
+    return path if path.is_file() else None
+
+
 def read(path: Path, task: str) -> Truth:
     """Read what ``write`` wrote.
 

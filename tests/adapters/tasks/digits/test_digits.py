@@ -11,7 +11,7 @@ from retrac_adapters.demo.starting import from_scratch
 from retrac_adapters.demo.training import train_once
 from retrac_adapters.tasks.digits import data
 from retrac_adapters.tasks.digits.task import DIGITS, JOBS, SUBSETS, Digits
-from retrac_adapters.tasks.retrained import retraining, truth
+from retrac_adapters.tasks.retrained import looking, retraining, truth
 from retrac_adapters.tasks.retrained.images import REPORTED, SELECTION
 from retrac_adapters.tasks.retrained.procedure import whole
 from retrac_adapters.tasks.retrained.recipe import BATCH_SIZE, CHANNELS, network, recipe_for
@@ -139,7 +139,7 @@ def test_a_killed_run_goes_on_where_it_stopped(images, subsets, tmp_path, monkey
 def test_retraining_lowers_the_loss_of_unseen_digits_far_below_the_untrained_one(digits):
     known = truth.read(SHIPPED, "digits")
     procedure = whole(recipe_for(256, seed=0, epochs=EPOCHS, network=NETWORK))
-    untrained = retraining._losses(
+    untrained = looking.losses_of(
         procedure.start.network(0).state_dict(), digits.held_out[:4], procedure
     )
     assert known.losses[:, :, :4].nanmean() < 0.4 * untrained.mean()

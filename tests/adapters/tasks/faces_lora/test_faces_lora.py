@@ -16,7 +16,7 @@ from retrac_adapters.tasks.faces_lora import base as bases
 from retrac_adapters.tasks.faces_lora import data
 from retrac_adapters.tasks.faces_lora.task import FACES_LORA, SIDE
 from retrac_adapters.tasks.retrained import truth
-from retrac_adapters.tasks.retrained.retraining import draw
+from retrac_adapters.tasks.retrained.looking import draw
 from retrac_adapters.tasks.retrained.stacked import Training, train_together
 from retrac_plugin import plugins
 from retrac_plugin.errors import InputError
@@ -156,6 +156,14 @@ def test_another_base_is_never_taken_for_the_one_that_a_run_was_tuned_from(quick
     other.write_bytes(source.base.read_bytes()[:-2] + b"\0\0")
     elsewhere = replace(source, base=other).task().procedure(60, 0)
     assert procedure.start.about != elsewhere.start.about
+
+
+def test_a_truth_made_anew_is_taken_with_the_base_made_with_it(quick):
+    source, folder = quick
+    nothing = folder / "nothing"
+    task = replace(source, truth=nothing, base=nothing).prepare(folder)
+    assert task.about["base"] == source.task().procedure(60, 0).start.about["base"]
+    assert task.about["ground truth"] == "2 subsets, 1 seeds, made anew"
 
 
 def test_the_task_is_registered():
