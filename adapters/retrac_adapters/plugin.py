@@ -78,6 +78,12 @@ def retrac_register_tasks() -> Iterable[TaskEntry]:
         needs=("diffusers",),
     )
     yield TaskEntry(
+        "cifar-mnist-l1",
+        "the same, trained with the absolute error, as the paper's model is",
+        lambda: _load_cifar_mnist("REDUCED_L1"),
+        needs=("diffusers",),
+    )
+    yield TaskEntry(
         "cifar-mnist-whole",
         "the paper's 5,000 airplanes and 200 zeros at 32x32, for a GPU",
         lambda: _load_cifar_mnist("WHOLE"),

@@ -11,7 +11,6 @@ from pathlib import Path
 import torch
 from diffusers import DDPMScheduler
 from torch import Tensor
-from torch.nn import functional
 from tqdm.auto import tqdm
 
 from retrac_adapters.demo.recipe import Recipe
@@ -68,7 +67,7 @@ def train(images: Tensor, recipe: Recipe, directory: Path, start: Start) -> None
         rate = recipe.learning_rate_at(step)
         noise = recorder.draw(ids, timesteps, images[ids], step_size=rate)
         noised = scheduler.add_noise(images[ids], noise, timesteps)
-        loss = functional.mse_loss(network(noised, timesteps).sample, noise)
+        loss = start.criterion(network(noised, timesteps).sample, noise)
         optimizer.param_groups[0]["lr"] = rate
         optimizer.zero_grad()
         torch.autograd.backward(loss)

@@ -60,8 +60,9 @@ class FacesLora(Source):
         base_epochs: Passes over the base's pictures.
         jobs: Which subsets are retrained on, with which seeds.
         rest_seeds: How many models are retrained without each person.
-        truth: Where the ground truth lies.
-        base: Where the base lies.
+        sampling_steps: Denoising steps of a picture.
+        truth: Where the shipped ground truth lies.
+        base: Where the base lies that it is of.
     """
 
     data: Path | None = None
@@ -70,6 +71,7 @@ class FacesLora(Source):
     base_epochs: int = 120
     jobs: tuple[Job, ...] = JOBS
     rest_seeds: int = 3
+    sampling_steps: int = 100
     truth: Path = field(default_factory=lambda: truth.shipped(PACKAGE))
     base: Path = field(default_factory=_shipped_base)
 
@@ -106,7 +108,8 @@ class FacesLora(Source):
         )
 
     def _recipe(self, size: int, seed: int) -> Recipe:
-        return recipe_for(size, seed, self.epochs, ATTENDING, batch_size=15, learning_rates=RATES)
+        recipe = recipe_for(size, seed, self.epochs, ATTENDING, batch_size=15, learning_rates=RATES)
+        return replace(recipe, sampling_steps=self.sampling_steps)
 
     def _base_recipe(self, size: int) -> Recipe:
         rates = (2e-3, 2e-4)

@@ -61,10 +61,11 @@ def train_together(
     for step in range(recipe.steps):
         noised, timesteps, noise, share = map(torch.stack, zip(*map(next, streams), strict=True))
         with sdpa_kernel(SDPBackend.MATH):  # the only attention that can be stacked
-            error = vmap(predict)(stacked, noised, timesteps) - noise
+            predicted = vmap(predict)(stacked, noised, timesteps)
+            errors = start.criterion(predicted, noise, reduction="none")
             optimizer.param_groups[0]["lr"] = recipe.learning_rate_at(step)
             optimizer.zero_grad()
-            torch.autograd.backward((error.square().flatten(2).mean(2) * share).sum())
+            torch.autograd.backward((errors.flatten(2).mean(2) * share).sum())
         optimizer.step()
     return [
         {name: value[m].detach().clone() for name, value in stacked.items()}

@@ -39,7 +39,9 @@ def path(tmp_path_factory):
 def quick(path, tmp_path_factory):
     """The task with a base of one pass, tuned for two; its ground truth is in ``work``."""
     folder = tmp_path_factory.mktemp("work")
-    made = replace(FACES_LORA, data=path, epochs=2, base_epochs=1, jobs=JOBS, rest_seeds=1)
+    made = replace(
+        FACES_LORA, data=path, epochs=2, base_epochs=1, jobs=JOBS, rest_seeds=1, sampling_steps=4
+    )
     found = made.regenerate(folder)
     return replace(made, truth=found, base=folder / bases.NAME), folder
 
