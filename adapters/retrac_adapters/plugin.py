@@ -56,13 +56,31 @@ def retrac_register_tasks() -> Iterable[TaskEntry]:
     yield TaskEntry(
         "cifar2",
         "1,024 of D-TRAK's automobiles and horses at 8x8; bring the data with --data",
-        _load_cifar2,
+        lambda: _load_cifar2("CIFAR2"),
         needs=("diffusers", "sklearn"),
+    )
+    yield TaskEntry(
+        "cifar2-16",
+        "the same at 16x16; its ground truth is to be made by --regenerate, in hours",
+        lambda: _load_cifar2("CIFAR2_16"),
+        needs=("diffusers", "sklearn"),
+    )
+    yield TaskEntry(
+        "faces-lora",
+        "an adapter fine-tuned on 60 photos of 12 people; bring the data with --data",
+        _load_faces_lora,
+        needs=("diffusers", "peft", "sklearn"),
     )
     yield TaskEntry(
         "cifar-mnist",
         "the paper's 5,000 airplanes and 200 zeros at 16x16; bring the data with --data",
         lambda: _load_cifar_mnist("REDUCED"),
+        needs=("diffusers",),
+    )
+    yield TaskEntry(
+        "cifar-mnist-l1",
+        "the same, trained with the absolute error, as the paper's model is",
+        lambda: _load_cifar_mnist("REDUCED_L1"),
         needs=("diffusers",),
     )
     yield TaskEntry(
@@ -95,10 +113,16 @@ def _load_digits() -> Any:
     return DIGITS
 
 
-def _load_cifar2() -> Any:
+def _load_cifar2(size: str) -> Any:
     with requires("the CIFAR-2 task", "demo"):
-        from retrac_adapters.tasks.cifar2.task import CIFAR2
-    return CIFAR2
+        from retrac_adapters.tasks.cifar2 import task
+    return getattr(task, size)
+
+
+def _load_faces_lora() -> Any:
+    with requires("the fine-tuning task", "all"):
+        from retrac_adapters.tasks.faces_lora.task import FACES_LORA
+    return FACES_LORA
 
 
 def _load_cifar_mnist(size: str) -> Any:

@@ -8,7 +8,6 @@ samples share. What is common to the training set, large under shared noise, goe
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, ClassVar, NamedTuple
 
@@ -16,7 +15,6 @@ from torch import Tensor
 
 from retrac_plugin.attribution.features import DIRECTIONS
 from retrac_plugin.attribution.rescaling import unit_norm
-from retrac_plugin.draws import Given, Shared
 from retrac_plugin.errors import InputError
 from retrac_plugin.gradients.engine import EngineFactory
 from retrac_plugin.gradients.row_norms import row_norms
@@ -52,8 +50,7 @@ class RetracKernel(FeatureAttributor):
         *args: See ``FeatureAttributor``.
         damping: ``lambda`` as a multiple of the kernel matrix's mean eigenvalue. Default: the
             method's.
-        **options: See ``FeatureAttributor``; 512 numbers are kept of a gradient by default. Draws
-            that give each sample its own noise are warned of.
+        **options: See ``FeatureAttributor``; 512 numbers are kept of a gradient by default.
 
     Raises:
         InputError: If an argument is not what it should be.
@@ -69,13 +66,6 @@ class RetracKernel(FeatureAttributor):
         self.damping = self.recipe.damping if damping is None else damping
         if not self.damping > 0:
             raise InputError(f"damping must be more than 0, got {damping}")
-        if self.recipe.output is PROBE and not isinstance(self.setting.draws, (Shared, Given)):
-            warnings.warn(
-                f"{self.name} compares samples by a random probe that all must share, and "
-                f"{self.setting.draws!r} gives each its own: its scores are then chance. Expected "
-                "query_draws=Shared(10)",
-                stacklevel=2,
-            )
 
     def needs(self) -> list[Feature]:
         """See ``FeatureAttributor.needs``."""

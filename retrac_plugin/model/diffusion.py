@@ -62,7 +62,8 @@ class DiffusionModel:
         choices: Which trainable parameters are attributed, see ``attributing``.
         timestep_distribution: From which distribution training draws timesteps.
         noise_offset: Standard deviation of what training adds to a whole channel of the noise.
-        target: What the prediction is compared with; None: what training asks for, ``TARGETS``.
+        compared_with: ``(timesteps, like) -> [sample, ...]``: what the prediction is compared with,
+            made as ``like`` is; None: what training asks for, see ``TARGETS``.
     """
 
     network: nn.Module
@@ -73,7 +74,7 @@ class DiffusionModel:
     choices: tuple[str | type[nn.Module], ...] = ("*",)
     timestep_distribution: TimestepDistribution = uniform
     noise_offset: float = 0.0
-    target: Target | None = None
+    compared_with: Callable[[Tensor, Tensor], Tensor] | None = None
 
     @classmethod
     def build(
@@ -169,11 +170,13 @@ class DiffusionModel:
         conditions.pop(SAMPLE_KEY, None)
         shape = (-1,) + (1,) * (samples.dim() - 1)
         a, s = (c.view(shape) for c in self.schedule.coefficients(timesteps, samples.dtype))
-        target = self.target or TARGETS[self.schedule.prediction_type]
         weight = torch.ones_like(timesteps) if self.weight is None else self.weight(timesteps)
         weight = own * weight.to(samples.dtype)
-        wanted = target(samples, noise, a, s)
-        return NoisyBatch(a * samples + s * noise, timesteps, wanted, weight, conditions)
+        if self.compared_with is None:
+            target = TARGETS[self.schedule.prediction_type](samples, noise, a, s)
+        else:
+            target = self.compared_with(timesteps, noise)
+        return NoisyBatch(a * samples + s * noise, timesteps, target, weight, conditions)
 
     def losses(
         self, fixed: Mapping[str, Tensor], parameters: Mapping[str, Tensor], batch: NoisyBatch

@@ -19,6 +19,10 @@ from retrac_plugin.model.diffusion import DiffusionModel
 from retrac_plugin.model.losses import ElementLoss, squared_error
 from retrac_plugin.model.schedules import NoiseSchedule
 from retrac_plugin.model.weightings import TimestepWeight
+from retrac_plugin.randomness import normal
+
+_OF_PROBES = 4
+"""In a key at the place of the side, see ``randomness``."""
 
 Change = Callable[[DiffusionModel], DiffusionModel]
 
@@ -77,9 +81,12 @@ def elbo_weight(schedule: NoiseSchedule) -> TimestepWeight:
     return weight
 
 
-def _reversed(x: Tensor, noise: Tensor, a: Tensor, s: Tensor) -> Tensor:
-    """Return the noise with its elements in reverse order: as random, and of nobody's picture."""
-    return noise.flatten(1).flip(1).view_as(noise)
+def _probe(timesteps: Tensor, like: Tensor) -> Tensor:
+    """Return Gaussian numbers ``[sample, ...]``, the same for all samples at a timestep."""
+    at = timesteps.tolist()
+    known = {t: row for row, t in enumerate(sorted(set(at)))}
+    probes = normal([(0, _OF_PROBES, t, 0) for t in known], like.shape[1:])
+    return probes.to(like)[[known[t] for t in at]]
 
 
 def _product(prediction: Tensor, probe: Tensor) -> Tensor:
@@ -94,11 +101,11 @@ L2_NORM = Output("l2-norm", _of_prediction(_norm(2)))
 LINF_NORM = Output("linf-norm", _of_prediction(_norm(torch.inf)))
 PROBE = Output(
     "random probe",
-    lambda model: replace(model, element_loss=_product, weight=None, target=_reversed),
+    lambda model: replace(model, element_loss=_product, weight=None, compared_with=_probe),
 )
-"""``<f, v> / elements`` with a Gaussian ``v``, the noise of the draw in reverse. Where all samples
-share their noise they share ``v``, and the inner product of two gradients is a sample of the trace
-of ``J_x J_y^T``, ``J`` the prediction's Jacobian: of the neural tangent kernel."""
+"""``<f, v> / elements`` with a Gaussian ``v``, a function of the timestep alone. The inner product
+of two gradients is then a sample of the trace of ``J_x J_y^T``, ``J`` the prediction's Jacobian: of
+the neural tangent kernel."""
 WEIGHTED_MSE = Output(
     "weighted-mse",
     lambda model: replace(model, element_loss=squared_error, weight=elbo_weight(model.schedule)),

@@ -40,7 +40,6 @@ def scores(name, case, draws=SHARED, **options):
     return attributor.attribute(case.train, case.queries).values
 
 
-@pytest.mark.filterwarnings("ignore:ReTrac .* compares samples by a random probe")
 @pytest.mark.parametrize("draws", [SHARED, OWN], ids=["shared", "own"])
 @pytest.mark.parametrize(
     ("name", "known", "kernel"),
@@ -54,12 +53,6 @@ def test_kernels_equal_the_textbook(case, name, known, kernel, draws):
     sides = textbook.directions(case, draws, LAST, known)
     expected = textbook.over_timesteps(*sides, kernel, damping=0.3)
     torch.testing.assert_close(scores(name, case, draws, damping=0.3), expected, **EXACT)
-
-
-@pytest.mark.parametrize("name", ["retrac-kernel", "retrac-ridge"])
-def test_noise_of_each_samples_own_is_warned_of(case, name):
-    with pytest.warns(UserWarning, match="its scores are then chance"):
-        scores(name, case, OWN)
 
 
 def test_the_untrained_control_equals_the_textbook_of_a_fresh_network(case):

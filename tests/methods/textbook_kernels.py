@@ -5,17 +5,18 @@ from __future__ import annotations
 import torch
 from torch.nn.functional import normalize
 
+from retrac_plugin.randomness import normal
 from tests.methods.textbook import request_of
 from tests.textbook import direction, gradient
 
 
 def probe(case, x, t, eps):
-    """``mean(f * v)`` with ``v`` the noise read backwards."""
+    """``mean(f * v)`` with ``v`` of the timestep alone."""
     bar = case.schedule.alphas_cumprod.double()[t]
     noisy = bar.sqrt() * x + (1 - bar).sqrt() * eps
     prediction = case.network(noisy[None], torch.tensor([int(t)]))[0]
-    backwards = torch.tensor(list(reversed(eps.flatten().tolist())), dtype=torch.float64)
-    return (prediction * backwards.view_as(eps)).mean()
+    v = normal([(0, 4, int(t), 0)], eps.shape)[0].double()
+    return (prediction * v).mean()
 
 
 def loss(case, x, t, eps):

@@ -28,11 +28,3 @@ def run(*arguments):
 def test_the_claims_hold(claims):
     options = ("-q", "-p", "no:cacheprovider", "-o", "python_files=claims_*.py")
     run("pytest", *options, HERE / claims)
-
-
-def test_the_script_for_a_real_gpu_runs():
-    """Its numbers mean nothing here, but for the scores: those are the CPU's."""
-    output = run("tests.gpu_check", "--device", "pretend", "--size", "tiny")
-    assert "float64 against the CPU's float64" in output
-    assert "FAILED" not in output
-    assert "peak MiB, attributed" in output

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from retrac_plugin.randomness import normal
 from tests.twins.plain_loops import Book
 
 Kernel = Callable[[Tensor, Tensor], Tensor]
@@ -23,14 +24,21 @@ def linear(a: Tensor, b: Tensor) -> Tensor:
     return a @ b.T
 
 
-def probe(prediction: Tensor, noise: Tensor, weight: Tensor) -> Tensor:
-    """The mean of the prediction times the noise read backwards."""
-    return (prediction * noise.flatten().flip(0).view_as(noise)).mean()
-
-
 def of_gradients(book: Book, side: str) -> Tensor:
-    """Return the probe's gradients, ``[sample, timestep, p]``."""
-    return book.gradients(side, book.last, probe).mean(2)
+    """Return gradients of the mean of prediction times probe, ``[sample, timestep, p]``."""
+    book.load(book.last)
+    samples = []
+    for x, timesteps, noises in book.items(side):
+        rows = []
+        for t, eps in zip(timesteps[book.last], noises[book.last], strict=True):
+            v = normal([(0, 4, int(t), 0)], x.shape)[0].double()
+            own = [
+                book.gradient(book.output(x, int(t), e, lambda f, _, __, v=v: (f * v).mean()))
+                for e in eps
+            ]
+            rows.append(torch.stack(own).mean(0))
+        samples.append(torch.stack(rows))
+    return torch.stack(samples)
 
 
 def of_up_blocks(book: Book, side: str) -> Tensor:

@@ -9,12 +9,12 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from diffusers import DDPMScheduler, UNet2DModel
+from diffusers import DDPMScheduler
 from torch import Tensor
-from torch.nn import functional
 from tqdm.auto import tqdm
 
 from retrac_adapters.demo.recipe import Recipe
+from retrac_adapters.demo.starting import Start, from_scratch
 from retrac_plugin import Recorder
 from retrac_plugin.files import write_atomically
 
@@ -22,36 +22,39 @@ FINISHED = "recipe.json"
 """Written last: a run that holds it is complete."""
 
 
-def train_once(images: Tensor, recipe: Recipe, directory: Path) -> bool:
+def train_once(images: Tensor, recipe: Recipe, directory: Path, start: Start | None = None) -> bool:
     """Train and save a run, unless the folder already holds one of the same recipe.
 
     Args:
         images: The training set ``[N, C, H, W]``.
         recipe: What to train, and how.
         directory: The run's folder; an unfinished or different run in it is replaced.
+        start: What to train from; None: from random weights.
 
     Returns:
         Whether it was trained now.
     """
+    start = from_scratch(recipe) if start is None else start
     marker = directory / FINISHED
-    text = json.dumps(asdict(recipe), indent=2)
+    text = json.dumps({**asdict(recipe), **start.about}, indent=2)
     if marker.is_file() and marker.read_text() == text:
         return False
     for old in (*directory.glob("checkpoint-*"), directory / "scheduler"):
         shutil.rmtree(old, ignore_errors=True)
     marker.unlink(missing_ok=True)
-    train(images, recipe, directory)
+    train(images, recipe, directory, start)
     write_atomically(marker, lambda path: path.write_text(text))
     return True
 
 
-def train(images: Tensor, recipe: Recipe, directory: Path) -> None:
+def train(images: Tensor, recipe: Recipe, directory: Path, start: Start) -> None:
     """Train a U-Net to predict the noise in noised images, recording every visit."""
-    network = _build_network(recipe)
+    network = start.network(recipe.seed)
     scheduler = DDPMScheduler(**recipe.scheduler)
     scheduler.save_pretrained(directory / "scheduler")
     recorder = Recorder(num_samples=len(images), seed=recipe.seed)
-    optimizer = torch.optim.Adam(network.parameters(), lr=recipe.learning_rate)
+    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.Adam(trained, lr=recipe.learning_rate)
     generator = torch.Generator().manual_seed(recipe.seed)
     batches = _batches(len(images), recipe.batch_size, generator)
     network.train()
@@ -64,7 +67,7 @@ def train(images: Tensor, recipe: Recipe, directory: Path) -> None:
         rate = recipe.learning_rate_at(step)
         noise = recorder.draw(ids, timesteps, images[ids], step_size=rate)
         noised = scheduler.add_noise(images[ids], noise, timesteps)
-        loss = functional.mse_loss(network(noised, timesteps).sample, noise)
+        loss = start.criterion(network(noised, timesteps).sample, noise)
         optimizer.param_groups[0]["lr"] = rate
         optimizer.zero_grad()
         torch.autograd.backward(loss)
@@ -73,15 +76,8 @@ def train(images: Tensor, recipe: Recipe, directory: Path) -> None:
             progress.set_postfix(loss=f"{loss.item():.3f}")
         if step + 1 in recipe.checkpoint_steps:
             checkpoint = directory / f"checkpoint-{step + 1}"
-            network.save_pretrained(checkpoint / "unet")
+            start.save(network, checkpoint)
             recorder.save(checkpoint)
-
-
-def _build_network(recipe: Recipe) -> UNet2DModel:
-    """Return the untrained network; PyTorch's global random state is left as it was."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(recipe.seed)
-        return UNet2DModel(**recipe.network)
 
 
 def _batches(count: int, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:

@@ -7,32 +7,22 @@ from pathlib import Path
 
 from retrac_adapters.tasks.digits.data import PATCH_LABEL, load
 from retrac_adapters.tasks.retrained import truth
-from retrac_adapters.tasks.retrained.recipe import recipe_for
+from retrac_adapters.tasks.retrained.procedure import whole
+from retrac_adapters.tasks.retrained.recipe import CHANNELS, network, recipe_for
 from retrac_adapters.tasks.retrained.retraining import Job, random_halves
+from retrac_adapters.tasks.retrained.source import Source, jobs_for, subsets_of
 from retrac_adapters.tasks.retrained.task import Retrained
-from retrac_plugin.benchmarks import Task
 
 EPOCHS = 75
 SUBSETS = 64
-TWICE = 16
-"""The first subsets are retrained on with a second seed, to know the noise."""
-
-JOBS: tuple[Job, ...] = (
-    *((0, subset) for subset in range(SUBSETS)),
-    *((1, subset) for subset in range(TWICE)),
-)
-
+JOBS = jobs_for(SUBSETS, twice=16)
 
 LEFT_OUT = tuple(range(0, 512, 32))
 """Images that a model is retrained without, one each."""
 
 
-def _shipped() -> Path:
-    return truth.shipped("retrac_adapters.tasks.digits")
-
-
 @dataclass(frozen=True)
-class Digits:
+class Digits(Source):
     """A ``benchmarks.TaskSource``.
 
     Attributes:
@@ -45,25 +35,19 @@ class Digits:
     epochs: int = EPOCHS
     jobs: tuple[Job, ...] = JOBS
     left_out: tuple[int, ...] = LEFT_OUT
-    truth: Path = field(default_factory=_shipped)
-
-    def prepare(self, directory: Path) -> Task:
-        """See ``TaskSource.prepare``."""
-        return self.task().prepare(directory)
-
-    def regenerate(self, directory: Path) -> Path:
-        """See ``TaskSource.regenerate``."""
-        return self.task().regenerate(directory)
+    truth: Path = field(default_factory=lambda: truth.shipped("retrac_adapters.tasks.digits"))
 
     def task(self) -> Retrained:
-        """Return the task with its images loaded."""
+        """See ``Source.task``."""
         images = load()
         patches = int(images.train_labels.eq(PATCH_LABEL).sum())
         return Retrained(
             name="digits",
             images=images,
-            recipe=lambda count, seed: recipe_for(count, seed, self.epochs),
-            subsets=random_halves(1 + max(subset for _, subset in self.jobs), len(images.train)),
+            procedure=lambda count, seed: whole(
+                recipe_for(count, seed, self.epochs, network(8, 1, CHANNELS))
+            ),
+            subsets=random_halves(subsets_of(self.jobs), len(images.train)),
             jobs=self.jobs,
             truth=self.truth,
             left_out=self.left_out,

@@ -13,23 +13,17 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from diffusers import DDPMScheduler, UNet2DModel
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from tqdm.auto import tqdm
 
-import retrac_plugin as retrac
-from retrac_adapters.demo.generating import sample
-from retrac_adapters.demo.recipe import Recipe
-from retrac_adapters.tasks.retrained.stacked import Training, build_network, train_together
+from retrac_adapters.tasks.retrained.looking import draw, losses_of
+from retrac_adapters.tasks.retrained.procedure import Procedure
+from retrac_adapters.tasks.retrained.stacked import Training, train_together
 from retrac_plugin.files import write_atomically
-from retrac_plugin.methods.losses import mean_losses
 
 TOGETHER = 8
 """Models trained side by side: more are no faster."""
-
-LOSS_DRAWS = retrac.Strided(50, noise_draws=1, seed=1)
-"""Evenly spaced timesteps; the noise is fixed per query and timestep, for all models alike."""
 
 Job = tuple[int, int]
 """(retraining seed, subset)."""
@@ -48,7 +42,7 @@ def retrain(
     images: Tensor,
     subsets: Tensor,
     queries: Tensor,
-    recipe: Recipe,
+    procedure: Procedure,
     jobs: Sequence[Job],
     directory: Path,
 ) -> Tensor:
@@ -58,25 +52,64 @@ def retrain(
         images: The training set ``[N, C, H, W]``.
         subsets: Its subsets ``[subset, N]``, bool, of one size.
         queries: ``[query, C, H, W]``.
-        recipe: How to train.
+        procedure: How to train.
         jobs: Which subsets to train on, with which seeds.
         directory: Where the models' losses are kept; what is there already is not done again.
 
     Returns:
         ``[seed, subset, query]``; NaN where no job asked for it.
     """
-    folder = directory / _fingerprint(images, subsets, queries, recipe)
-    paths = {job: folder / f"seed{job[0]}-subset{job[1]:03}.safetensors" for job in jobs}
     trainings = {
-        paths[seed, subset]: Training(
-            subsets[subset].nonzero()[:, 0], seed=1 + 1000 * seed + subset
-        )
+        (seed, subset): Training(subsets[subset].nonzero()[:, 0], seed=1 + 1000 * seed + subset)
         for seed, subset in jobs
     }
-    _train_missing(
-        images, trainings, recipe, lambda state: {"losses": _losses(state, queries, recipe)}
-    )
-    seeds = 1 + max(seed for seed, _ in jobs)
+    return _losses_by_job(images, subsets, queries, procedure, trainings, directory)
+
+
+def retrain_on_rest(
+    images: Tensor,
+    rest: Tensor,
+    queries: Tensor,
+    procedure: Procedure,
+    seeds: int,
+    directory: Path,
+) -> Tensor:
+    """Retrain without some images; the models of a seed differ in nothing else.
+
+    Args:
+        images: The training set ``[N, C, H, W]``.
+        rest: What each model is trained on ``[model, N]``, bool.
+        queries: ``[query, C, H, W]``.
+        procedure: How to train on the whole training set.
+        seeds: How many models of each, whose order of images and noise differ.
+        directory: Where the models' losses are kept; what is there already is not done again.
+
+    Returns:
+        ``[seed, model, query]``.
+    """
+    everything = torch.arange(len(images))
+    trainings = {
+        (seed, model): Training(everything, 1 + seed, tuple((~kept).nonzero()[:, 0].tolist()))
+        for seed in range(seeds)
+        for model, kept in enumerate(rest)
+    }
+    return _losses_by_job(images, rest, queries, procedure, trainings, directory)
+
+
+def _losses_by_job(
+    images: Tensor,
+    subsets: Tensor,
+    queries: Tensor,
+    procedure: Procedure,
+    trainings: Mapping[Job, Training],
+    directory: Path,
+) -> Tensor:
+    folder = directory / _fingerprint(images, subsets, queries, procedure)
+    paths = {job: folder / f"seed{job[0]}-subset{job[1]:03}.safetensors" for job in trainings}
+    losses = partial(losses_of, queries=queries, procedure=procedure)
+    by_path = {path: trainings[job] for job, path in paths.items()}
+    _train_missing(images, by_path, procedure, lambda state: {"losses": losses(state)})
+    seeds = 1 + max(seed for seed, _ in trainings)
     found = torch.full((seeds, len(subsets), len(queries)), torch.nan)
     for job, path in paths.items():
         found[job] = load_file(path)["losses"]
@@ -96,7 +129,7 @@ def retrain_without(
     images: Tensor,
     removals: Sequence[tuple[int, ...]],
     queries: Tensor,
-    recipe: Recipe,
+    procedure: Procedure,
     pictures: int,
     directory: Path,
 ) -> Left:
@@ -106,11 +139,12 @@ def retrain_without(
         images: The training set ``[N, C, H, W]``.
         removals: Positions of what each model does without.
         queries: ``[query, C, H, W]``.
-        recipe: How to train, and the seed of training and drawing.
+        procedure: How to train, and the seed of training and drawing.
         pictures: How many pictures each model draws.
         directory: Where results are kept; what is there already is not done again.
     """
-    folder = directory / _fingerprint(images, queries, queries, recipe)
+    recipe = procedure.recipe
+    folder = directory / _fingerprint(images, queries, queries, procedure)
     everything = torch.arange(len(images))
     trainings = {
         folder / f"without-{_digest(repr(sorted(removal)))}.safetensors": Training(
@@ -120,12 +154,10 @@ def retrain_without(
     }
 
     def look(state: dict[str, Tensor]) -> dict[str, Tensor]:
-        network = _network(state, recipe)
-        scheduler = DDPMScheduler(**recipe.scheduler)
-        drawn = sample(network, scheduler, recipe, pictures, recipe.seed)
-        return {"losses": _losses(state, queries, recipe), "pictures": drawn}
+        drawn = draw(state, procedure, pictures)
+        return {"losses": losses_of(state, queries, procedure), "pictures": drawn}
 
-    _train_missing(images, trainings, recipe, look)
+    _train_missing(images, trainings, procedure, look)
     by_removal = {training.without: load_file(path) for path, training in trainings.items()}
     found = [by_removal[removal] for removal in removals]
     return Left(*(torch.stack([one[name] for one in found]) for name in Left._fields))
@@ -134,34 +166,23 @@ def retrain_without(
 def _train_missing(
     images: Tensor,
     trainings: Mapping[Path, Training],
-    recipe: Recipe,
+    procedure: Procedure,
     look: Callable[[dict[str, Tensor]], dict[str, Tensor]],
 ) -> None:
     """Train the models that left no file, and write what ``look`` sees in each."""
     missing = [path for path in trainings if not path.is_file()]
-    for start in tqdm(range(0, len(missing), TOGETHER), desc="retraining", unit="group"):
-        group = missing[start : start + TOGETHER]
-        states = train_together(images, [trainings[path] for path in group], recipe)
+    for first in tqdm(range(0, len(missing), TOGETHER), desc="retraining", unit="group"):
+        group = missing[first : first + TOGETHER]
+        chosen = [trainings[path] for path in group]
+        states = train_together(images, chosen, procedure.recipe, procedure.start)
         for path, state in zip(group, states, strict=True):
             write_atomically(path, partial(save_file, look(state)))
 
 
-def _losses(state: dict[str, Tensor], queries: Tensor, recipe: Recipe) -> Tensor:
-    model = retrac.wrap(_network(state, recipe), DDPMScheduler(**recipe.scheduler))
-    # Step 0 for every model: noise is a function of the step too.
-    checkpoint = retrac.Checkpoint(state, step=0)
-    return mean_losses(model, checkpoint, queries, LOSS_DRAWS, batch_size=500)
-
-
-def _network(state: dict[str, Tensor], recipe: Recipe) -> UNet2DModel:
-    network = build_network(recipe, seed=0).eval()
-    network.load_state_dict(state)
-    return network
-
-
-def _fingerprint(images: Tensor, subsets: Tensor, queries: Tensor, recipe: Recipe) -> str:
+def _fingerprint(images: Tensor, subsets: Tensor, queries: Tensor, procedure: Procedure) -> str:
     """Name what the losses depend on, so that others' are never taken for them."""
-    digest = hashlib.sha256(f"{recipe} {LOSS_DRAWS}".encode())
+    beyond = "".join(f" {name}={value}" for name, value in procedure.start.about.items())
+    digest = hashlib.sha256(f"{procedure.recipe} {procedure.loss_draws}{beyond}".encode())
     for tensor in (images, subsets, queries):
         digest.update(tensor.contiguous().numpy().tobytes())
     return digest.hexdigest()[:16]

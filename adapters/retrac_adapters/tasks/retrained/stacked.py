@@ -11,11 +11,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
-from diffusers import DDPMScheduler, UNet2DModel
-from torch import Tensor
-from torch.func import functional_call, stack_module_state, vmap
+from diffusers import DDPMScheduler
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from retrac_adapters.demo.recipe import Recipe
+from retrac_adapters.demo.starting import Start
 
 
 @dataclass(frozen=True)
@@ -34,25 +36,19 @@ class Training:
     without: tuple[int, ...] = ()
 
 
-def build_network(recipe: Recipe, seed: int) -> UNet2DModel:
-    """Return an untrained network; PyTorch's global random state is left as it was."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return UNet2DModel(**recipe.network)
-
-
 def train_together(
-    images: Tensor, trainings: Sequence[Training], recipe: Recipe
+    images: Tensor, trainings: Sequence[Training], recipe: Recipe, start: Start
 ) -> list[dict[str, Tensor]]:
-    """Train one model for each of ``trainings``; return their state dicts.
+    """Train one model for each of ``trainings``; return what was trained of each, by name.
 
     Args:
         images: The whole training set ``[N, C, H, W]``.
         trainings: What to train, all on subsets of one size.
         recipe: How; its own seed is not used.
+        start: What from; what is not trained must be the same for every seed.
     """
-    networks = [build_network(recipe, training.seed) for training in trainings]
-    base, (stacked, _) = networks[0], stack_module_state(networks)
+    networks = [start.network(training.seed) for training in trainings]
+    base, stacked = _stackable(networks[0]), _stacked(networks)
     scheduler = DDPMScheduler(**recipe.scheduler)
     optimizer = torch.optim.Adam(list(stacked.values()), lr=recipe.learning_rate, fused=True)
     streams = [_visits(images, training, recipe, scheduler) for training in trainings]
@@ -64,15 +60,34 @@ def train_together(
 
     for step in range(recipe.steps):
         noised, timesteps, noise, share = map(torch.stack, zip(*map(next, streams), strict=True))
-        error = vmap(predict)(stacked, noised, timesteps) - noise
-        optimizer.param_groups[0]["lr"] = recipe.learning_rate_at(step)
-        optimizer.zero_grad()
-        torch.autograd.backward((error.square().flatten(2).mean(2) * share).sum())
+        with sdpa_kernel(SDPBackend.MATH):  # the only attention that can be stacked
+            predicted = vmap(predict)(stacked, noised, timesteps)
+            errors = start.criterion(predicted, noise, reduction="none")
+            optimizer.param_groups[0]["lr"] = recipe.learning_rate_at(step)
+            optimizer.zero_grad()
+            torch.autograd.backward((errors.flatten(2).mean(2) * share).sum())
         optimizer.step()
     return [
         {name: value[m].detach().clone() for name, value in stacked.items()}
         for m in range(len(trainings))
     ]
+
+
+def _stackable(network: nn.Module) -> nn.Module:
+    """Have its group norms take their inputs in memory's order: ``vmap`` knows no other."""
+    for module in network.modules():
+        if isinstance(module, nn.GroupNorm):
+            module.register_forward_pre_hook(lambda module, args: (args[0].contiguous(),))
+    return network
+
+
+def _stacked(networks: Sequence[nn.Module]) -> dict[str, Tensor]:
+    """Return the parameters that are trained, of all networks at once, by name."""
+    each = [
+        {name: value.detach() for name, value in network.named_parameters() if value.requires_grad}
+        for network in networks
+    ]
+    return {name: torch.stack([own[name] for own in each]).requires_grad_() for name in each[0]}
 
 
 def _visits(

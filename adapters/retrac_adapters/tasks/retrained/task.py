@@ -12,20 +12,20 @@ import torch
 from torch import Tensor
 
 import retrac_plugin as retrac
-from retrac_adapters.demo.generating import generate
-from retrac_adapters.demo.recipe import Recipe
 from retrac_adapters.demo.training import train_once
 from retrac_adapters.tasks.retrained import truth as truths
 from retrac_adapters.tasks.retrained.images import REPORTED, SELECTION, Images
+from retrac_adapters.tasks.retrained.looking import draw
+from retrac_adapters.tasks.retrained.procedure import Procedure
+from retrac_adapters.tasks.retrained.queries import all_queries, parts_of, queries_of
 from retrac_adapters.tasks.retrained.retraining import (
-    LOSS_DRAWS,
     Job,
     Left,
     retrain,
+    retrain_on_rest,
     retrain_without,
 )
-from retrac_plugin.benchmarks import After, Queries, Task
-from retrac_plugin.metrics import Evidence
+from retrac_plugin.benchmarks import After, Task
 
 QUERY_DRAWS = retrac.Strided(10, noise_draws=4, seed=0)
 SHARED_DRAWS = retrac.Shared(10, seed=0)
@@ -41,28 +41,37 @@ class Retrained:
     Attributes:
         name: What users type.
         images: The images.
-        recipe: ``(number of images, seed) -> recipe``.
+        procedure: ``(number of images, seed) -> procedure``.
         subsets: Subsets of the training set, ``[subset, train]``, bool.
         jobs: Which subsets are retrained on, with which seeds.
-        truth: Where the ground truth lies.
+        truth: Where the shipped ground truth lies.
         left_out: Training images that models are retrained without, one each.
+        rest: What is left of the training set without each of some groups, ``[group, train]``.
+        rest_seeds: How many models are retrained on each of ``rest``.
         about: To be written beside the results.
     """
 
     name: str
     images: Images
-    recipe: Callable[[int, int], Recipe]
+    procedure: Callable[[int, int], Procedure]
     subsets: Tensor
     jobs: tuple[Job, ...]
     truth: Path
     left_out: tuple[int, ...] = ()
+    rest: Tensor | None = None
+    rest_seeds: int = 1
     about: Mapping[str, Any] = field(default_factory=dict)
 
     def prepare(self, directory: Path) -> Task:
-        """Train the model, or read it from ``directory`` where it was; see ``TaskSource``."""
-        known = truths.read(self.truth, self.name)
-        recipe = self._train(directory)
-        run = retrac.read_run(directory / "run")
+        """Train the model, or read it from ``directory`` where it was; see ``TaskSource``.
+
+        A ground truth that was made anew in ``directory`` is taken in the shipped one's place.
+        """
+        path = truths.made_in(directory) or self.truth
+        known = truths.read(path, self.name)
+        procedure = self._train(directory)
+        run = procedure.start.read(directory / "run")
+        parameters = dict(run.model.network.named_parameters())
         return Task(
             name=self.name,
             model=run.model,
@@ -71,32 +80,34 @@ class Retrained:
             train_draws=run.train_draws,
             query_draws=QUERY_DRAWS,
             shared_draws=SHARED_DRAWS,
-            queries=_queries(self.images, known),
+            queries=queries_of(self.images, known),
             batch_size=BATCH_SIZE,
             about={
                 **self.about,
-                "parameters": sum(p.numel() for p in run.model.network.parameters()),
-                "recipe": asdict(recipe),
+                "parameters": sum(parameters[n].numel() for n in run.model.attributed_names()),
+                "recipe": asdict(procedure.recipe),
                 "query draws": repr(QUERY_DRAWS),
                 "draws of methods that take both sides alike": repr(SHARED_DRAWS),
-                "ground truth": f"{len(known.subsets)} subsets, {len(known.losses)} seeds",
-                "draws of the retrained models' losses": repr(LOSS_DRAWS),
+                "ground truth": f"{len(known.subsets)} subsets, {len(known.losses)} seeds, "
+                f"{'shipped' if path == self.truth else 'made anew'}",
+                "draws of the retrained models' losses": repr(procedure.loss_draws),
             },
             without=partial(self._without, known.generated, directory),
         )
 
     def regenerate(self, directory: Path) -> Path:
         """Train, generate, and retrain on every subset; see ``TaskSource``."""
-        images, recipe = self.images, self._train(directory)
-        generated = generate(directory / "run", recipe, GENERATED, seed=MODEL_SEED)
-        queries = _all_queries(images, generated)
-        smaller = self.recipe(int(self.subsets[0].sum()), 0)
+        images, procedure = self.images, self._train(directory)
+        last = procedure.start.read(directory / "run").checkpoints[-1]
+        generated = draw(last.load(), procedure, GENERATED)
+        queries = all_queries(images, generated)
+        smaller = self.procedure(int(self.subsets[0].sum()), 0)
         losses = retrain(
             images.train, self.subsets, queries, smaller, self.jobs, directory / "retrained"
         )
         path = directory / truths.NAME
         known = truths.Truth(generated, self.subsets, losses)
-        truths.write(self.leave_out(known, directory), path)
+        truths.write(self._leave_groups_out(self.leave_out(known, directory), directory), path)
         return path
 
     def leave_out(self, known: truths.Truth, directory: Path) -> truths.Truth:
@@ -108,13 +119,27 @@ class Retrained:
             left_out=torch.tensor(self.left_out), left_out_losses=left.losses[None]
         )
 
+    def _leave_groups_out(self, known: truths.Truth, directory: Path) -> truths.Truth:
+        if self.rest is None:
+            return known
+        images = self.images
+        losses = retrain_on_rest(
+            images.train,
+            self.rest,
+            all_queries(images, known.generated),
+            self.procedure(len(images.train), MODEL_SEED),
+            self.rest_seeds,
+            directory / "retrained",
+        )
+        return known._replace(rest=self.rest, rest_losses=losses)
+
     def _without(
         self, generated: Tensor, directory: Path, removals: Sequence[tuple[int, ...]]
     ) -> list[After]:
         left = self._retrain_without(generated, directory, removals)
         return [
             After(
-                {name: losses[part] for name, part in _parts(self.images, generated).items()},
+                {name: losses[part] for name, part in parts_of(self.images, generated).items()},
                 {"generated": pictures},
             )
             for losses, pictures in zip(left.losses, left.pictures, strict=True)
@@ -123,74 +148,17 @@ class Retrained:
     def _retrain_without(
         self, generated: Tensor, directory: Path, removals: Sequence[tuple[int, ...]]
     ) -> Left:
-        images, recipe = self.images, self.recipe(len(self.images.train), MODEL_SEED)
+        images = self.images
         return retrain_without(
             images.train,
             removals,
-            _all_queries(images, generated),
-            recipe,
+            all_queries(images, generated),
+            self.procedure(len(images.train), MODEL_SEED),
             len(generated),
             directory / "retrained",
         )
 
-    def _train(self, directory: Path) -> Recipe:
-        recipe = self.recipe(len(self.images.train), MODEL_SEED)
-        train_once(self.images.train, recipe, directory / "run")
-        return recipe
-
-
-def _all_queries(images: Images, generated: Tensor) -> Tensor:
-    return torch.cat([images.held_out, generated, images.train[images.traced]])
-
-
-def _parts(images: Images, generated: Tensor) -> dict[str, slice]:
-    """Return where each kind of query lies among ``_all_queries``."""
-    held_out, drawn = len(images.held_out), len(images.held_out) + len(generated)
-    return {
-        "validation": slice(0, held_out),
-        "generated": slice(held_out, drawn),
-        "training": slice(drawn, None),
-    }
-
-
-def _queries(images: Images, known: truths.Truth) -> tuple[Queries, ...]:
-    parts = _parts(images, known.generated)
-    validation = _evidence(images, known, parts["validation"], images.held_out_labels)
-    drawn = _evidence(images, known, parts["generated"], _guess(known.generated, images))
-    traced = _evidence(
-        images, known, parts["training"], images.train_labels[images.traced], images.traced
-    )
-    return (
-        Queries("validation", images.held_out, validation, held_back=SELECTION),
-        Queries("generated", known.generated, drawn, held_back=SELECTION),
-        Queries("training", images.train[images.traced], traced),
-    )
-
-
-def _guess(pictures: Tensor, images: Images) -> Tensor:
-    """Return what a classifier of the training images takes pictures for."""
-    from sklearn.svm import SVC
-
-    classifier = SVC().fit(images.train.flatten(1).numpy(), images.train_labels.numpy())
-    return torch.from_numpy(classifier.predict(pictures.flatten(1).numpy()))
-
-
-def _evidence(
-    images: Images,
-    known: truths.Truth,
-    part: slice,
-    labels: Tensor,
-    traced: Tensor | None = None,
-) -> Evidence:
-    left_out = known.left_out_losses
-    return Evidence(
-        train_labels=images.train_labels,
-        query_labels=labels,
-        train_is_minority=images.in_minority(images.train_labels),
-        query_is_minority=images.in_minority(labels),
-        query_train_index=traced,
-        subsets=known.subsets,
-        subset_losses=known.losses[..., part],
-        left_out=known.left_out,
-        left_out_losses=None if left_out is None else left_out[..., part],
-    )
+    def _train(self, directory: Path) -> Procedure:
+        procedure = self.procedure(len(self.images.train), MODEL_SEED)
+        train_once(self.images.train, procedure.recipe, directory / "run", procedure.start)
+        return procedure

@@ -33,11 +33,21 @@ class Truth(NamedTuple):
     """Training images that models were retrained without, one each, ``[image]``."""
     left_out_losses: Tensor | None = None
     """``[seed, image, query]``."""
+    rest: Tensor | None = None
+    """What is left of the training set without each of some groups, ``[group, train]``, bool."""
+    rest_losses: Tensor | None = None
+    """``[seed, group, query]``."""
 
 
 def shipped(package: str) -> Path:
     """Return where a task's package ships the file."""
     return Path(str(files(package).joinpath(NAME)))
+
+
+def made_in(directory: Path) -> Path | None:
+    """Return the file that regenerating left in a folder, None where it did not, or not yet."""
+    path = directory / NAME
+    return path if path.is_file() else None
 
 
 def read(path: Path, task: str) -> Truth:

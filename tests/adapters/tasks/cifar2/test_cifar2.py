@@ -1,5 +1,6 @@
 """The CIFAR-2 task, on a file of its layout."""
 
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -7,8 +8,9 @@ import pytest
 
 pytest.importorskip("sklearn")
 
+from retrac_adapters.images.image_arrays import VARIABLE
 from retrac_adapters.tasks.cifar2 import data
-from retrac_adapters.tasks.cifar2.task import CIFAR2, JOBS, SUBSETS
+from retrac_adapters.tasks.cifar2.task import CIFAR2, CIFAR2_16, JOBS, SUBSETS
 from retrac_adapters.tasks.retrained import truth
 from retrac_adapters.tasks.retrained.images import REPORTED, SELECTION
 from retrac_plugin import plugins
@@ -79,8 +81,24 @@ def test_regenerating_makes_a_truth_that_the_task_takes(path, tmp_path):
         assert kind.evidence.train_is_minority is None
 
 
-def test_the_task_is_registered():
+def test_a_task_whose_truth_is_not_shipped_says_how_to_make_it_and_then_takes_it(path, tmp_path):
+    quick = replace(CIFAR2_16, data=path, of_each=OF_EACH, epochs=1, jobs=((0, 0),))
+    with pytest.raises(InputError, match="`retrac benchmark cifar2-16 --regenerate` makes it"):
+        quick.prepare(tmp_path)
+    quick.regenerate(tmp_path)
+    task = quick.prepare(tmp_path)
+    assert task.about["ground truth"] == "1 subsets, 1 seeds, made anew"
+    assert task.queries[1].examples.shape == (SELECTION + REPORTED, 3, 16, 16)
+
+
+def test_the_larger_network_has_between_200_and_400_thousand_parameters(path):
+    start = replace(CIFAR2_16, data=path, of_each=OF_EACH).task().procedure(64, 0).start
+    assert sum(p.numel() for p in start.network(0).parameters()) == 263_603
+
+
+def test_the_tasks_are_registered():
     assert plugins.get_task("cifar2") is CIFAR2
+    assert plugins.get_task("cifar2-16") is CIFAR2_16
 
 
 def test_the_shipped_truth_is_small_and_whole():
@@ -91,3 +109,9 @@ def test_the_shipped_truth_is_small_and_whole():
     assert known.losses.shape == (2, SUBSETS, 2 * (SELECTION + REPORTED) + REPORTED)
     trained = {(int(s), int(m)) for s, m in known.losses.isfinite().all(2).nonzero()}
     assert trained == set(JOBS)
+
+
+@pytest.mark.skipif(VARIABLE not in os.environ, reason="needs the data")
+def test_the_shipped_subsets_are_d_traks_of_the_images_that_the_task_loads():
+    task = CIFAR2.task()
+    assert truth.read(task.truth, "cifar2").subsets.equal(task.subsets)

@@ -6,14 +6,19 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from diffusers import DDPMScheduler
 
+from retrac_adapters.demo.starting import from_scratch
+from retrac_adapters.demo.training import train_once
 from retrac_adapters.images.image_arrays import VARIABLE
 from retrac_adapters.tasks.cifar_mnist import data
-from retrac_adapters.tasks.cifar_mnist.task import REDUCED, WHOLE, _generated
+from retrac_adapters.tasks.cifar_mnist.task import REDUCED, REDUCED_L1, WHOLE, _generated
+from retrac_plugin import Recorder, plugins
 from retrac_plugin.benchmarks.rows import measure
 from retrac_plugin.benchmarks.scoring import score_methods
 from retrac_plugin.cli import main
 from retrac_plugin.errors import InputError
+from retrac_plugin.model.losses import absolute_error, squared_error
 from retrac_plugin.plugins import metrics
 
 QUICK = replace(REDUCED, airplanes=45, zeros=5, side=8, channels=(8, 8), epochs=5, queries=2)
@@ -59,6 +64,40 @@ def test_a_quick_run_is_measured(path, tmp_path):
     for kind in task.queries[:2]:
         assert task.train[kind.evidence.query_train_index].equal(kind.examples)
         assert (kind.evidence.query_labels == int(kind.name == "zeros")).all()
+
+
+def test_a_model_of_the_absolute_error_is_trained_and_attributed_by_it(path, tmp_path):
+    """One step over all images, as a plain loop takes it."""
+    quick = replace(QUICK, data=path, loss="l1")
+    images, _ = data.load(path, quick.airplanes, quick.zeros, quick.side)
+    recipe = replace(quick.recipe(), steps=1, checkpoint_steps=(1,), batch_size=len(images))
+    start = from_scratch(recipe, "l1")
+    train_once(images, recipe, tmp_path, start)
+    run = start.read(tmp_path)
+    generator = torch.Generator().manual_seed(recipe.seed)
+    ids = torch.randperm(len(images), generator=generator)
+    timesteps = torch.randint(1000, ids.shape, generator=generator)
+    rate = recipe.learning_rate_at(0)
+    noise = Recorder(len(images), seed=recipe.seed).draw(ids, timesteps, images[ids], rate)
+    noised = DDPMScheduler(**recipe.scheduler).add_noise(images[ids], noise, timesteps)
+    network = start.network(recipe.seed)
+    (network(noised, timesteps).sample - noise).abs().mean().backward()
+    torch.optim.Adam(network.parameters(), lr=rate).step()
+    saved = run.checkpoints[0].load()
+    for name, value in network.state_dict().items():
+        torch.testing.assert_close(saved[name], value, rtol=1e-3, atol=1e-5)
+    assert run.model.element_loss is absolute_error
+
+
+def test_a_run_of_another_loss_is_not_taken_for_it(path, tmp_path):
+    squared = replace(QUICK, data=path, epochs=1).prepare(tmp_path)
+    first = squared.checkpoints[-1].load()
+    absolute = replace(QUICK, data=path, epochs=1, loss="l1").prepare(tmp_path)
+    second = absolute.checkpoints[-1].load()
+    assert max((first[name] - second[name]).abs().max() for name in first) > 1e-6
+    assert absolute.model.element_loss is absolute_error
+    assert squared.model.element_loss is squared_error
+    assert plugins.get_task("cifar-mnist-l1") is REDUCED_L1
 
 
 def test_a_generated_picture_is_taken_for_what_it_is_like():

@@ -7,16 +7,19 @@ pytest.importorskip("sklearn")
 
 from diffusers import DDPMScheduler
 
+from retrac_adapters.demo.starting import from_scratch
 from retrac_adapters.demo.training import train_once
 from retrac_adapters.tasks.digits import data
 from retrac_adapters.tasks.digits.task import DIGITS, JOBS, SUBSETS, Digits
-from retrac_adapters.tasks.retrained import retraining, truth
+from retrac_adapters.tasks.retrained import looking, retraining, truth
 from retrac_adapters.tasks.retrained.images import REPORTED, SELECTION
-from retrac_adapters.tasks.retrained.recipe import BATCH_SIZE, recipe_for
-from retrac_adapters.tasks.retrained.stacked import Training, build_network, train_together
+from retrac_adapters.tasks.retrained.procedure import whole
+from retrac_adapters.tasks.retrained.recipe import BATCH_SIZE, CHANNELS, network, recipe_for
+from retrac_adapters.tasks.retrained.stacked import Training, train_together
 from retrac_plugin.errors import InputError
 
 EPOCHS = 1
+NETWORK = network(8, 1, CHANNELS)
 SHIPPED = truth.shipped("retrac_adapters.tasks.digits")
 
 
@@ -53,10 +56,11 @@ def test_halves_are_halves_and_a_prefix_of_more(subsets, images):
 
 def test_models_trained_together_are_those_trained_alone(images, subsets):
     trainings = [Training(row.nonzero()[:, 0], seed=m) for m, row in enumerate(subsets)]
-    recipe = recipe_for(len(images) // 2, seed=0, epochs=EPOCHS)
-    together = train_together(images, trainings, recipe)
+    recipe = recipe_for(len(images) // 2, seed=0, epochs=EPOCHS, network=NETWORK)
+    start = from_scratch(recipe)
+    together = train_together(images, trainings, recipe, start)
     for training, found in zip(trainings, together, strict=True):
-        (alone,) = train_together(images, [training], recipe)
+        (alone,) = train_together(images, [training], recipe, start)
         for name, value in alone.items():
             torch.testing.assert_close(found[name], value, rtol=1e-3, atol=1e-4)
 
@@ -64,8 +68,9 @@ def test_models_trained_together_are_those_trained_alone(images, subsets):
 def test_training_is_that_of_a_plain_loop(images, subsets):
     """One model, trained step by step with the plain network and optimiser."""
     training = Training(subsets[0].nonzero()[:, 0], seed=3)
-    recipe = recipe_for(len(images) // 2, seed=0, epochs=EPOCHS)
-    network = build_network(recipe, training.seed)
+    recipe = recipe_for(len(images) // 2, seed=0, epochs=EPOCHS, network=NETWORK)
+    start = from_scratch(recipe)
+    network = start.network(training.seed)
     optimizer = torch.optim.Adam(network.parameters(), lr=recipe.learning_rate)
     scheduler = DDPMScheduler(**recipe.scheduler)
     generator = torch.Generator().manual_seed(training.seed)
@@ -78,7 +83,7 @@ def test_training_is_that_of_a_plain_loop(images, subsets):
         optimizer.zero_grad()
         (network(noised, timesteps).sample - noise).square().mean().backward()
         optimizer.step()
-    (found,) = train_together(images, [training], recipe)
+    (found,) = train_together(images, [training], recipe, start)
     for name, value in network.state_dict().items():
         torch.testing.assert_close(found[name], value, rtol=1e-3, atol=1e-4)
 
@@ -86,8 +91,9 @@ def test_training_is_that_of_a_plain_loop(images, subsets):
 def test_a_model_without_images_is_one_whose_batches_never_held_them(images, subsets):
     """By the plain network's steps, each batch shortened by what is left out."""
     members, without = subsets[0].nonzero()[:, 0], (int(subsets[0].nonzero()[3]),)
-    recipe = recipe_for(len(images) // 2, seed=0, epochs=EPOCHS)
-    network = build_network(recipe, 3)
+    recipe = recipe_for(len(images) // 2, seed=0, epochs=EPOCHS, network=NETWORK)
+    start = from_scratch(recipe)
+    network = start.network(3)
     optimizer = torch.optim.Adam(network.parameters(), lr=recipe.learning_rate)
     scheduler = DDPMScheduler(**recipe.scheduler)
     generator = torch.Generator().manual_seed(3)
@@ -102,7 +108,7 @@ def test_a_model_without_images_is_one_whose_batches_never_held_them(images, sub
         (network(noised, timesteps[kept]).sample - noise[kept]).square().mean().backward()
         optimizer.step()
     whole, found = train_together(
-        images, [Training(members, 3), Training(members, 3, without)], recipe
+        images, [Training(members, 3), Training(members, 3, without)], recipe, start
     )
     for name, value in network.state_dict().items():
         torch.testing.assert_close(found[name], value, rtol=1e-3, atol=1e-4)
@@ -110,31 +116,31 @@ def test_a_model_without_images_is_one_whose_batches_never_held_them(images, sub
 
 
 def test_a_killed_run_goes_on_where_it_stopped(images, subsets, tmp_path, monkeypatch):
-    recipe = recipe_for(len(images) // 2, seed=0, epochs=EPOCHS)
+    procedure = whole(recipe_for(len(images) // 2, seed=0, epochs=EPOCHS, network=NETWORK))
     queries, jobs = images[:3], [(0, 0), (0, 1), (1, 2)]
     trained = []
     train = retraining.train_together
 
-    def counting(images, trainings, recipe):
+    def counting(images, trainings, recipe, start):
         trained.extend(trainings)
-        return train(images, trainings, recipe)
+        return train(images, trainings, recipe, start)
 
     monkeypatch.setattr(retraining, "train_together", counting)
-    first = retraining.retrain(images, subsets, queries, recipe, jobs[:2], tmp_path)
+    first = retraining.retrain(images, subsets, queries, procedure, jobs[:2], tmp_path)
     assert len(trained) == 2
-    found = retraining.retrain(images, subsets, queries, recipe, jobs, tmp_path)
+    found = retraining.retrain(images, subsets, queries, procedure, jobs, tmp_path)
     assert len(trained) == 3
     assert found[0, :2].equal(first[0, :2])
     assert found.isfinite().all(2).tolist() == [[True, True, False], [False, False, True]]
-    retraining.retrain(images, subsets, queries + 0.1, recipe, jobs[:1], tmp_path)
+    retraining.retrain(images, subsets, queries + 0.1, procedure, jobs[:1], tmp_path)
     assert len(trained) == 4  # other queries, other losses
 
 
 def test_retraining_lowers_the_loss_of_unseen_digits_far_below_the_untrained_one(digits):
     known = truth.read(SHIPPED, "digits")
-    recipe = recipe_for(256, seed=0, epochs=EPOCHS)
-    untrained = retraining._losses(
-        build_network(recipe, 0).state_dict(), digits.held_out[:4], recipe
+    procedure = whole(recipe_for(256, seed=0, epochs=EPOCHS, network=NETWORK))
+    untrained = looking.losses_of(
+        procedure.start.network(0).state_dict(), digits.held_out[:4], procedure
     )
     assert known.losses[:, :, :4].nanmean() < 0.4 * untrained.mean()
 
@@ -172,7 +178,7 @@ def test_regenerating_makes_a_truth_that_the_task_takes(tmp_path):
 def test_preparing_again_trains_nothing(tmp_path, digits):
     quick = Digits(epochs=1)
     quick.prepare(tmp_path)
-    recipe = recipe_for(len(digits.train), seed=0, epochs=1)
+    recipe = recipe_for(len(digits.train), seed=0, epochs=1, network=NETWORK)
     assert not train_once(digits.train, recipe, tmp_path / "run")
 
 

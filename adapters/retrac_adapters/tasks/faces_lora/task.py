@@ -1,0 +1,120 @@
+"""The fine-tuning task: an adapter learns people that its base has never seen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import retrac_plugin as retrac
+from retrac_adapters.demo.recipe import Recipe
+from retrac_adapters.tasks.faces_lora import base as bases
+from retrac_adapters.tasks.faces_lora.adapter import adapting
+from retrac_adapters.tasks.faces_lora.data import SUBJECTS, find, load, without_each
+from retrac_adapters.tasks.retrained import truth
+from retrac_adapters.tasks.retrained.procedure import Procedure
+from retrac_adapters.tasks.retrained.recipe import recipe_for
+from retrac_adapters.tasks.retrained.retraining import Job, random_halves
+from retrac_adapters.tasks.retrained.source import Source, jobs_for, subsets_of
+from retrac_adapters.tasks.retrained.task import Retrained
+from retrac_plugin.benchmarks import Task
+
+SIDE = 16
+SUBSETS = 128
+JOBS = jobs_for(SUBSETS, twice=SUBSETS)
+
+RATES = (1e-2, 1e-3)
+"""Learning rates of the adapter."""
+
+LOSS_DRAWS = retrac.Strided(20, noise_draws=1, seed=1)
+"""Fewer than of other tasks: here they would take longer than the training."""
+
+ATTENDING = {
+    "sample_size": SIDE,
+    "in_channels": 1,
+    "out_channels": 1,
+    "block_out_channels": (8, 16, 32),
+    "layers_per_block": 1,
+    "down_block_types": ("DownBlock2D", "AttnDownBlock2D", "AttnDownBlock2D"),
+    "up_block_types": ("AttnUpBlock2D", "AttnUpBlock2D", "UpBlock2D"),
+    "norm_num_groups": 4,
+    "attention_head_dim": 8,
+    "dropout": 0.0,
+}
+"""A network of 176,569 parameters, which attends at 8x8 and 4x4."""
+
+PACKAGE = "retrac_adapters.tasks.faces_lora"
+
+
+def _shipped_base() -> Path:
+    return truth.shipped(PACKAGE).with_name(bases.NAME)
+
+
+@dataclass(frozen=True)
+class FacesLora(Source):
+    """A ``benchmarks.TaskSource``.
+
+    Attributes:
+        data: The ``.npz``; None: where ``RETRAC_SHARED`` says.
+        rank: Of the adapter.
+        epochs: Passes over the training set, of the full adapter and of those retrained.
+        base_epochs: Passes over the base's pictures.
+        jobs: Which subsets are retrained on, with which seeds.
+        rest_seeds: How many models are retrained without each person.
+        sampling_steps: Denoising steps of a picture.
+        truth: Where the shipped ground truth lies.
+        base: Where the base lies that it is of.
+    """
+
+    data: Path | None = None
+    rank: int = 4
+    epochs: int = 75
+    base_epochs: int = 120
+    jobs: tuple[Job, ...] = JOBS
+    rest_seeds: int = 3
+    sampling_steps: int = 100
+    truth: Path = field(default_factory=lambda: truth.shipped(PACKAGE))
+    base: Path = field(default_factory=_shipped_base)
+
+    def prepare(self, directory: Path) -> Task:
+        """See ``TaskSource.prepare``; a ground truth made anew is of the base made with it."""
+        made = directory / bases.NAME if truth.made_in(directory) else self.base
+        return replace(self, base=made).task().prepare(directory)
+
+    def regenerate(self, directory: Path) -> Path:
+        """Train a base and leave it beside the ground truth; see ``TaskSource.regenerate``."""
+        pictures, _ = load(find(self.data), SIDE)
+        base = bases.train(pictures, self._base_recipe(len(pictures)), directory)
+        return replace(self, base=base).task().regenerate(directory)
+
+    def task(self) -> Retrained:
+        """See ``Source.task``."""
+        pictures, images = load(find(self.data), SIDE)
+        start = adapting(bases.read(self.base, ATTENDING), self.rank)
+        return Retrained(
+            name="faces-lora",
+            images=images,
+            procedure=lambda size, seed: Procedure(self._recipe(size, seed), start, LOSS_DRAWS),
+            subsets=random_halves(subsets_of(self.jobs), len(images.train)),
+            jobs=self.jobs,
+            truth=self.truth,
+            rest=without_each(images.train_labels),
+            rest_seeds=self.rest_seeds,
+            about={
+                "training set": f"{len(images.train)} pictures of {SUBJECTS} people of the "
+                f"Olivetti faces, shrunk from 64x64 to {SIDE}x{SIDE}",
+                "training set of the base": f"{len(pictures)} pictures of the other people",
+                **start.about,
+            },
+        )
+
+    def _recipe(self, size: int, seed: int) -> Recipe:
+        recipe = recipe_for(size, seed, self.epochs, ATTENDING, batch_size=15, learning_rates=RATES)
+        return replace(recipe, sampling_steps=self.sampling_steps)
+
+    def _base_recipe(self, size: int) -> Recipe:
+        rates = (2e-3, 2e-4)
+        return recipe_for(size, 0, self.base_epochs, ATTENDING, batch_size=28, learning_rates=rates)
+
+
+FACES_LORA = FacesLora()
+"""What ``retrac benchmark faces-lora`` runs."""
