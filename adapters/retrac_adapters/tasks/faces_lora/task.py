@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import retrac_plugin as retrac
 from retrac_adapters.demo.recipe import Recipe
 from retrac_adapters.tasks.faces_lora import base as bases
 from retrac_adapters.tasks.faces_lora.adapter import adapting
@@ -17,6 +16,7 @@ from retrac_adapters.tasks.retrained.retraining import Job, random_halves
 from retrac_adapters.tasks.retrained.source import Source, jobs_for, subsets_of
 from retrac_adapters.tasks.retrained.task import Retrained
 from retrac_plugin.benchmarks import Task
+from retrac_plugin.draws import Draws, Strided
 
 SIDE = 16
 SUBSETS = 128
@@ -25,7 +25,7 @@ JOBS = jobs_for(SUBSETS, twice=SUBSETS)
 RATES = (1e-2, 1e-3)
 """Learning rates of the adapter."""
 
-LOSS_DRAWS = retrac.Strided(20, noise_draws=1, seed=1)
+LOSS_DRAWS = Strided(20, noise_draws=1, seed=1)
 """Fewer than of other tasks: here they would take longer than the training."""
 
 ATTENDING = {
@@ -61,6 +61,7 @@ class FacesLora(Source):
         jobs: Which subsets are retrained on, with which seeds.
         rest_seeds: How many models are retrained without each person.
         sampling_steps: Denoising steps of a picture.
+        loss_draws: At which timesteps, with which noise queries' losses are taken.
         truth: Where the shipped ground truth lies.
         base: Where the base lies that it is of.
     """
@@ -72,6 +73,7 @@ class FacesLora(Source):
     jobs: tuple[Job, ...] = JOBS
     rest_seeds: int = 3
     sampling_steps: int = 100
+    loss_draws: Draws = LOSS_DRAWS
     truth: Path = field(default_factory=lambda: truth.shipped(PACKAGE))
     base: Path = field(default_factory=_shipped_base)
 
@@ -93,7 +95,9 @@ class FacesLora(Source):
         return Retrained(
             name="faces-lora",
             images=images,
-            procedure=lambda size, seed: Procedure(self._recipe(size, seed), start, LOSS_DRAWS),
+            procedure=lambda size, seed: Procedure(
+                self._recipe(size, seed), start, self.loss_draws
+            ),
             subsets=random_halves(subsets_of(self.jobs), len(images.train)),
             jobs=self.jobs,
             truth=self.truth,
