@@ -8,6 +8,7 @@ from pathlib import Path
 from retrac_adapters.demo.recipe import Recipe
 from retrac_adapters.tasks.faces_lora import base as bases
 from retrac_adapters.tasks.faces_lora.adapter import adapting
+from retrac_adapters.tasks.faces_lora.base import ATTENDING, SIDE
 from retrac_adapters.tasks.faces_lora.data import SUBJECTS, find, load, without_each
 from retrac_adapters.tasks.retrained import truth
 from retrac_adapters.tasks.retrained.procedure import Procedure
@@ -18,7 +19,6 @@ from retrac_adapters.tasks.retrained.task import Retrained
 from retrac_plugin.benchmarks import Task
 from retrac_plugin.draws import Draws, Strided
 
-SIDE = 16
 SUBSETS = 128
 JOBS = jobs_for(SUBSETS, twice=SUBSETS)
 
@@ -27,20 +27,6 @@ RATES = (1e-2, 1e-3)
 
 LOSS_DRAWS = Strided(20, noise_draws=1, seed=1)
 """Fewer than of other tasks: here they would take longer than the training."""
-
-ATTENDING = {
-    "sample_size": SIDE,
-    "in_channels": 1,
-    "out_channels": 1,
-    "block_out_channels": (8, 16, 32),
-    "layers_per_block": 1,
-    "down_block_types": ("DownBlock2D", "AttnDownBlock2D", "AttnDownBlock2D"),
-    "up_block_types": ("AttnUpBlock2D", "AttnUpBlock2D", "UpBlock2D"),
-    "norm_num_groups": 4,
-    "attention_head_dim": 8,
-    "dropout": 0.0,
-}
-"""A network of 176,569 parameters, which attends at 8x8 and 4x4."""
 
 PACKAGE = "retrac_adapters.tasks.faces_lora"
 

@@ -14,7 +14,8 @@ from diffusers import DDPMScheduler
 from retrac_adapters.demo.training import train_once
 from retrac_adapters.tasks.faces_lora import base as bases
 from retrac_adapters.tasks.faces_lora import data
-from retrac_adapters.tasks.faces_lora.task import FACES_LORA, SIDE
+from retrac_adapters.tasks.faces_lora.base import SIDE
+from retrac_adapters.tasks.faces_lora.task import FACES_LORA
 from retrac_adapters.tasks.retrained import truth
 from retrac_adapters.tasks.retrained.looking import draw
 from retrac_adapters.tasks.retrained.stacked import Training, train_together
