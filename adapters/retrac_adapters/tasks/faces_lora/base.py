@@ -20,6 +20,21 @@ from retrac_plugin.checkpoints.weight_files import read_weights
 from retrac_plugin.files import write_atomically
 
 NAME = "base.safetensors"
+SIDE = 16
+
+ATTENDING = {
+    "sample_size": SIDE,
+    "in_channels": 1,
+    "out_channels": 1,
+    "block_out_channels": (8, 16, 32),
+    "layers_per_block": 1,
+    "down_block_types": ("DownBlock2D", "AttnDownBlock2D", "AttnDownBlock2D"),
+    "up_block_types": ("AttnUpBlock2D", "AttnUpBlock2D", "UpBlock2D"),
+    "norm_num_groups": 4,
+    "attention_head_dim": 8,
+    "dropout": 0.0,
+}
+"""A network of 176,569 parameters, which attends at 8x8 and 4x4."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import retrac_plugin as retrac
 from retrac_adapters.demo.recipe import Recipe
 from retrac_adapters.tasks.faces_lora import base as bases
 from retrac_adapters.tasks.faces_lora.adapter import adapting
+from retrac_adapters.tasks.faces_lora.base import ATTENDING, SIDE
 from retrac_adapters.tasks.faces_lora.data import SUBJECTS, find, load, without_each
 from retrac_adapters.tasks.retrained import truth
 from retrac_adapters.tasks.retrained.procedure import Procedure
@@ -17,30 +17,16 @@ from retrac_adapters.tasks.retrained.retraining import Job, random_halves
 from retrac_adapters.tasks.retrained.source import Source, jobs_for, subsets_of
 from retrac_adapters.tasks.retrained.task import Retrained
 from retrac_plugin.benchmarks import Task
+from retrac_plugin.draws import Draws, Strided
 
-SIDE = 16
 SUBSETS = 128
 JOBS = jobs_for(SUBSETS, twice=SUBSETS)
 
 RATES = (1e-2, 1e-3)
 """Learning rates of the adapter."""
 
-LOSS_DRAWS = retrac.Strided(20, noise_draws=1, seed=1)
+LOSS_DRAWS = Strided(20, noise_draws=1, seed=1)
 """Fewer than of other tasks: here they would take longer than the training."""
-
-ATTENDING = {
-    "sample_size": SIDE,
-    "in_channels": 1,
-    "out_channels": 1,
-    "block_out_channels": (8, 16, 32),
-    "layers_per_block": 1,
-    "down_block_types": ("DownBlock2D", "AttnDownBlock2D", "AttnDownBlock2D"),
-    "up_block_types": ("AttnUpBlock2D", "AttnUpBlock2D", "UpBlock2D"),
-    "norm_num_groups": 4,
-    "attention_head_dim": 8,
-    "dropout": 0.0,
-}
-"""A network of 176,569 parameters, which attends at 8x8 and 4x4."""
 
 PACKAGE = "retrac_adapters.tasks.faces_lora"
 
@@ -61,6 +47,7 @@ class FacesLora(Source):
         jobs: Which subsets are retrained on, with which seeds.
         rest_seeds: How many models are retrained without each person.
         sampling_steps: Denoising steps of a picture.
+        loss_draws: At which timesteps, with which noise queries' losses are taken.
         truth: Where the shipped ground truth lies.
         base: Where the base lies that it is of.
     """
@@ -72,6 +59,7 @@ class FacesLora(Source):
     jobs: tuple[Job, ...] = JOBS
     rest_seeds: int = 3
     sampling_steps: int = 100
+    loss_draws: Draws = LOSS_DRAWS
     truth: Path = field(default_factory=lambda: truth.shipped(PACKAGE))
     base: Path = field(default_factory=_shipped_base)
 
@@ -93,7 +81,9 @@ class FacesLora(Source):
         return Retrained(
             name="faces-lora",
             images=images,
-            procedure=lambda size, seed: Procedure(self._recipe(size, seed), start, LOSS_DRAWS),
+            procedure=lambda size, seed: Procedure(
+                self._recipe(size, seed), start, self.loss_draws
+            ),
             subsets=random_halves(subsets_of(self.jobs), len(images.train)),
             jobs=self.jobs,
             truth=self.truth,

@@ -14,11 +14,13 @@ from diffusers import DDPMScheduler
 from retrac_adapters.demo.training import train_once
 from retrac_adapters.tasks.faces_lora import base as bases
 from retrac_adapters.tasks.faces_lora import data
-from retrac_adapters.tasks.faces_lora.task import FACES_LORA, SIDE
+from retrac_adapters.tasks.faces_lora.base import SIDE
+from retrac_adapters.tasks.faces_lora.task import FACES_LORA
 from retrac_adapters.tasks.retrained import truth
 from retrac_adapters.tasks.retrained.looking import draw
 from retrac_adapters.tasks.retrained.stacked import Training, train_together
 from retrac_plugin import plugins
+from retrac_plugin.draws import Strided
 from retrac_plugin.errors import InputError
 
 JOBS = ((0, 0), (0, 1))
@@ -40,7 +42,14 @@ def quick(path, tmp_path_factory):
     """The task with a base of one pass, tuned for two; its ground truth is in ``work``."""
     folder = tmp_path_factory.mktemp("work")
     made = replace(
-        FACES_LORA, data=path, epochs=2, base_epochs=1, jobs=JOBS, rest_seeds=1, sampling_steps=4
+        FACES_LORA,
+        data=path,
+        epochs=2,
+        base_epochs=1,
+        jobs=JOBS,
+        rest_seeds=1,
+        sampling_steps=4,
+        loss_draws=Strided(2, seed=1),
     )
     found = made.regenerate(folder)
     return replace(made, truth=found, base=folder / bases.NAME), folder
