@@ -240,7 +240,9 @@ def test_a_task_need_not_be_of_images(tmp_path):
     methods = ["diffusion-tracin", "diffusion-retrac", "trak"]
     written = run(Points(), methods, ["specificity@10"], tmp_path, 0, None, lambda line: None)
     rows = json.loads((tmp_path / "rows.json").read_text())["rows"]
-    assert [row["reason"] for row in rows] == [""] * 3
+    reasons = {row["method"]: row["reason"] for row in rows}
+    assert {reasons[name] for name in (*methods, "pixel-kernel", "random")} == {""}
+    assert "has neither up_blocks nor a list of blocks" in reasons["untrained-kernel"]
     assert {path.name for path in written if path.suffix == ".png"} == {
         "specificity.png",
         "norms.png",

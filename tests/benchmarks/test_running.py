@@ -111,7 +111,7 @@ def test_figures_are_drawn(made):
 def test_figures_that_have_nothing_to_show_are_not_drawn(tmp_path):
     written = run(SmallSource(), ["gradient-dot"], ["specificity@10"], tmp_path, 0, None, print)
     drawn = {path.name for path in written if path.suffix == ".png"}
-    assert drawn == {"specificity.png"}  # which the controls have, too
+    assert drawn == {"specificity.png", "proponents.png"}  # which the controls have, too
 
 
 def test_controls_are_the_ceiling_and_constant_scores():
