@@ -1,12 +1,14 @@
 """What every registered attributor keeps, whoever brings it."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 import retrac_plugin as retrac
 from retrac_plugin import plugins
 from retrac_plugin.extras import missing
-from tests.tiny import tiny_case
+from tests.small import small_case
 
 QUERY_BLIND = {"training-loss"}  # a control that scores every query alike
 CHEAP = {
@@ -16,6 +18,7 @@ CHEAP = {
     "dattri-if-lissa": {"recursion_depth": 2},
     "dattri-trak": {"proj_dim": 64},
     "dattri-dtrak": {"proj_dim": 64},
+    "captum-similarity": {"layers": ["leave"]},
 }
 """Settings that cost little: no claim here depends on them."""
 CLOSE = {"rtol": 1e-7, "atol": 1e-10}
@@ -23,7 +26,9 @@ CLOSE = {"rtol": 1e-7, "atol": 1e-10}
 
 @pytest.fixture(scope="module")
 def case():
-    return tiny_case()
+    """Of a small network: every method is called a dozen times."""
+    found = small_case()
+    return replace(found, train=torch.stack(found.train), queries=torch.stack(found.queries))
 
 
 @pytest.fixture(params=plugins.attributors(), scope="module")
