@@ -70,7 +70,7 @@ def test_it_is_replayed_on_either_device(tmp_path, device):
 
 
 def test_a_batch_is_fetched_as_a_whole(tmp_path):
-    """Two steps more of four samples each: ids, timesteps and samples are fetched, noise is sent."""
+    """Two steps more of four samples: ids, timesteps, samples are fetched, noise is sent."""
     seen = []
     for steps in (12, 14):
         with watching() as waits:
