@@ -5,6 +5,7 @@ import torch
 
 from retrac_plugin import Given, Recorded, Shared, Strided, Trace, Uniform
 from retrac_plugin.draws import Request
+from retrac_plugin.draws.redrawing import with_other_draws
 from retrac_plugin.errors import InputError, TraceError
 from retrac_plugin.trace.kept_rows import KeptRows
 from retrac_plugin.trace.parts import CHANGING
@@ -29,6 +30,13 @@ def test_shapes(draws):
     assert drawn.timesteps.shape == (3, timesteps_each)
     assert drawn.timesteps.dtype == torch.int64
     assert drawn.noise.shape == (3, timesteps_each, noise_each, 1, 4, 4)
+
+
+@every_rule
+def test_repeats_draw_other_noise(draws):
+    """A rule without a ``seed`` would repeat itself, and standard errors would be too small."""
+    other = with_other_draws(draws, 1).draw(request())
+    assert not (draws.draw(request()).noise == other.noise).any()
 
 
 @every_rule
