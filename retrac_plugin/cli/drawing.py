@@ -72,7 +72,7 @@ repeats = click.option(
     "--repeats",
     type=click.IntRange(1),
     help="How often to draw what training did not record; scores are means, with standard errors. "
-    f"Default: {REPEATS}, or 1 where training is replayed.",
+    f"Default: {REPEATS}, or 1 where training is replayed and for methods that share their noise.",
 )
 
 
