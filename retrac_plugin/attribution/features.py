@@ -122,9 +122,13 @@ def _of_whole_samples(batches: Iterable[Features], rows_each: int) -> Iterator[F
     waiting: list[Features] = []
     for batch in batches:
         waiting.append(batch)
-        if sum(len(each.norms) for each in waiting) % rows_each == 0:
+        if sum(len(each.norms) for each in waiting) % rows_each:
+            continue
+        if len(waiting) == 1:  # as it is: whole gradients have no room for a copy
+            yield batch
+        else:
             yield Features(*map(torch.cat, zip(*waiting, strict=True)))
-            waiting.clear()
+        waiting.clear()
 
 
 def whole_gradients(engine: GradientEngine) -> Making[Features]:

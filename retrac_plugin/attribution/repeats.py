@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
@@ -40,22 +40,26 @@ def attribute_repeatedly(
     Raises:
         InputError: If ``repeats`` is less than 1, or the attributors differ in more.
     """
-    check_repeats(repeats)
-    rounds = [
-        attribute_together(_drawing(attributors, number), train, queries)
-        for number in range(repeats)
-    ]
-    return [mean_of(scores) for scores in zip(*rounds, strict=True)]
+    return over_draws(
+        lambda number: attribute_together(_drawing(attributors, number), train, queries), repeats
+    )
 
 
-def check_repeats(repeats: int) -> None:
-    """Refuse less than one.
+def over_draws(score: Callable[[int], list[Scores]], repeats: int) -> list[Scores]:
+    """Return the mean over draws of what each of several methods scores, with standard errors.
+
+    Args:
+        score: ``number -> scores``, one of each method, by that number's draws; see
+            ``with_other_draws``.
+        repeats: How often to draw.
 
     Raises:
-        InputError: If it is less.
+        InputError: If that is less than once.
     """
     if repeats < 1:
         raise InputError(f"repeats: expected at least 1, got {repeats}")
+    rounds = map(score, range(repeats))
+    return [mean_of(scores) for scores in zip(*rounds, strict=True)]
 
 
 def mean_of(scores: Sequence[Scores]) -> Scores:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from retrac_plugin.gradients.row_norms import row_norms
+
 Rescaling = Callable[[Tensor], Tensor]
 """``norms -> factors``, by which the gradients of these norms are multiplied."""
 
@@ -20,6 +22,11 @@ def keep_norm(norms: Tensor) -> Tensor:
 def unit_norm(norms: Tensor) -> Tensor:
     """Diffusion-ReTrac: gradients of norm 1; a zero gradient has no direction and stays zero."""
     return torch.where(norms > 0, norms.reciprocal(), 0)
+
+
+def directions(rows: Tensor) -> Tensor:
+    """Return rows ``[row, number]`` of norm 1; a row of zeros has no direction and stays."""
+    return rows * unit_norm(row_norms(rows))[:, None]
 
 
 @dataclass(frozen=True)

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import product
 from math import prod
 from pathlib import Path
 
 from retrac_plugin import plugins
+from retrac_plugin.benchmarks.csv_files import write_records
 from retrac_plugin.benchmarks.rows import measure
 from retrac_plugin.benchmarks.scoring import Tell, score_methods
 from retrac_plugin.benchmarks.task import Task
 from retrac_plugin.draws import Draws, Shared, Strided
-from retrac_plugin.files import write_atomically
 
 METHODS = ("retrac-kernel", "d-trak-mean", "trak")
 NOISES: dict[str, Callable[[int, int], Draws]] = {"own": Strided, "shared": Shared}
@@ -77,8 +75,4 @@ def curve(task: Task, methods: Sequence[str], kept: Path, tell: Tell) -> list[Po
 
 def write_points(points: Sequence[Point], path: Path) -> None:
     """Write one line a point."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, [f.name for f in fields(Point)], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(map(asdict, points))
-    write_atomically(path, lambda file: file.write_text(text.getvalue()))
+    write_records(Point, map(asdict, points), path)

@@ -8,9 +8,8 @@ Queries alone would leave out that other subsets could have been drawn.
 from __future__ import annotations
 
 import csv
-import io
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
 from itertools import combinations
 from pathlib import Path
 
@@ -18,10 +17,12 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from retrac_plugin.benchmarks.csv_files import write_records
 from retrac_plugin.benchmarks.interval import LEVEL
 from retrac_plugin.benchmarks.outcome import Outcome, has_truth
 from retrac_plugin.benchmarks.task import Queries, Task
-from retrac_plugin.files import write_atomically
+from retrac_plugin.errors import InputError
+from retrac_plugin.errors.guards import reading
 from retrac_plugin.metrics.correlation import spearman_rows
 from retrac_plugin.metrics.lds import retrained, subset_sums
 
@@ -106,10 +107,59 @@ def _mean_correlations(sums: Tensor, goodness: Tensor) -> Tensor:
     return spearman_rows(*both).view(len(sums), -1).mean(1)
 
 
-def write_differences(differences: Sequence[Difference], path: Path) -> None:
+@dataclass(frozen=True)
+class Comparison:
+    """How a method stands to all others.
+
+    Attributes:
+        method: The method.
+        above: Those that it is clearly above.
+        below: Those that it is clearly below.
+        unclear: Those that it cannot be told apart from.
+    """
+
+    method: str
+    above: list[str] = field(default_factory=list)
+    below: list[str] = field(default_factory=list)
+    unclear: list[str] = field(default_factory=list)
+
+
+def comparisons(differences: Iterable[Difference]) -> list[Comparison]:
+    """Return how each method stands to all others, the one that is above most of them first."""
+    of: dict[str, Comparison] = {}
+    for each in differences:
+        pair = (each.method, each.other)
+        first, second = (of.setdefault(name, Comparison(name)) for name in pair)
+        if not each.is_clear:
+            first.unclear.append(second.method)
+            second.unclear.append(first.method)
+            continue
+        higher, lower = (first, second) if each.difference > 0 else (second, first)
+        higher.above.append(lower.method)
+        lower.below.append(higher.method)
+    return sorted(of.values(), key=lambda each: len(each.above), reverse=True)
+
+
+def write_differences(differences: Iterable[Difference], path: Path) -> None:
     """Write one line a pair."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, [f.name for f in fields(Difference)], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(map(asdict, differences))
-    write_atomically(path, lambda file: file.write_text(text.getvalue()))
+    write_records(Difference, map(asdict, differences), path)
+
+
+def read_differences(path: Path) -> list[Difference]:
+    """Read what ``write_differences`` wrote; nothing where there is no file.
+
+    Raises:
+        InputError: If it cannot be read.
+    """
+    if not path.exists():
+        return []
+    with reading(path, InputError, "the differences"), path.open(newline="") as file:
+        return [
+            Difference(
+                line["queries"],
+                line["method"],
+                line["other"],
+                *(float(line[name]) for name in ("difference", "low", "high")),
+            )
+            for line in csv.DictReader(file)
+        ]

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import base64
-import csv
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from retrac_plugin.benchmarks.differences import Difference
+from retrac_plugin.benchmarks.differences import Difference, comparisons, read_differences
 from retrac_plugin.benchmarks.panels import panels
-from retrac_plugin.benchmarks.rows import Row
+from retrac_plugin.benchmarks.rows import Row, reasons_of
 from retrac_plugin.benchmarks.running import CONTROLS
 from retrac_plugin.errors import InputError
 from retrac_plugin.errors.guards import reading
 from retrac_plugin.metrics.cautions import caution
+from retrac_plugin.report.images import as_uri
 from retrac_plugin.report.shell import fill
 
 TEMPLATE = "benchmark.html.j2"
@@ -47,7 +46,7 @@ def render(folder: Path, written: Sequence[Path]) -> str:
     with reading(file, InputError, "the rows"):
         held = json.loads(file.read_text(encoding="utf-8"))
         rows, about = [Row(**row) for row in held["rows"]], dict(held["about"])
-    differences = _differences(folder / "differences.csv")
+    differences = read_differences(folder / "differences.csv")
     kinds = list(dict.fromkeys(row.queries for row in rows))
     return fill(
         TEMPLATE,
@@ -70,52 +69,24 @@ def render(folder: Path, written: Sequence[Path]) -> str:
     )
 
 
-def _differences(path: Path) -> list[Difference]:
-    if not path.exists():
-        return []
-    with reading(path, InputError, "the differences"), path.open(newline="") as file:
-        return [
-            Difference(
-                line["queries"],
-                line["method"],
-                line["other"],
-                *(float(line[name]) for name in ("difference", "low", "high")),
-            )
-            for line in csv.DictReader(file)
-        ]
-
-
 def _above(differences: Sequence[Difference]) -> list[tuple[str, list[str]]]:
     """Return which methods each method is clearly above, the one above most first."""
-    above: dict[str, list[str]] = {}
-    for each in differences:
-        above.setdefault(each.method, [])
-        above.setdefault(each.other, [])
-        if each.is_clear and each.difference > 0:
-            above[each.method].append(each.other)
-        elif each.is_clear:
-            above[each.other].append(each.method)
-    return sorted(above.items(), key=lambda item: len(item[1]), reverse=True)
+    return [(each.method, each.above) for each in comparisons(differences)]
 
 
 def _missing(rows: Sequence[Row]) -> list[tuple[str, str]]:
     """Return reasons for missing values, and of what."""
-    found: dict[str, list[str]] = {}
-    for row in rows:
-        if row.reason:
-            found.setdefault(row.reason, []).append(f"{row.method} by {row.metric}")
+    found = reasons_of(rows)
     return [(reason, ", ".join(dict.fromkeys(cases))) for reason, cases in found.items()]
 
 
 def _figures(written: Sequence[Path]) -> list[tuple[str, str]]:
     """Return the figures as data URIs, each with what it shows."""
     return [
-        (_uri(path), FIGURES.get(path.stem, path.stem)) for path in written if path.suffix == ".png"
+        (as_uri(path.read_bytes()), FIGURES.get(path.stem, path.stem))
+        for path in written
+        if path.suffix == ".png"
     ]
-
-
-def _uri(path: Path) -> str:
-    return f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode('ascii')}"
 
 
 def _text(value: Any) -> str:

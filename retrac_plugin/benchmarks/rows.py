@@ -62,6 +62,15 @@ class Row:
     reason: str = ""
 
 
+def reasons_of(rows: Iterable[Row]) -> dict[str, list[str]]:
+    """Return why values are missing, and what is: ``"method by metric"``."""
+    reasons: dict[str, list[str]] = {}
+    for row in rows:
+        if row.reason:
+            reasons.setdefault(row.reason, []).append(f"{row.method} by {row.metric}")
+    return reasons
+
+
 def measure(
     task: Task, outcomes: Sequence[Outcome], metrics: Iterable[MetricEntry], seed: int = 0
 ) -> list[Row]:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from retrac_plugin.benchmarks.differences import Difference
-from retrac_plugin.benchmarks.rows import Row
+from retrac_plugin.benchmarks.csv_files import write_records
+from retrac_plugin.benchmarks.differences import Difference, comparisons
+from retrac_plugin.benchmarks.rows import Row, reasons_of
 from retrac_plugin.files import write_atomically
 
 COLUMNS_EACH = 5
@@ -20,13 +19,10 @@ COLUMNS_EACH = 5
 
 def write_csv(rows: Sequence[Row], path: Path) -> None:
     """Write one line a row."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, [field.name for field in fields(Row)], lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        options = json.dumps(row.options) if row.options else ""
-        writer.writerow({**asdict(row), "options": options})
-    write_atomically(path, lambda file: file.write_text(text.getvalue()))
+    records = (
+        {**asdict(row), "options": json.dumps(row.options) if row.options else ""} for row in rows
+    )
+    write_records(Row, records, path)
 
 
 def write_json(rows: Sequence[Row], about: Mapping[str, Any], path: Path) -> None:
@@ -88,32 +84,17 @@ def _metrics(rows: Sequence[Row], names: Sequence[str]) -> list[str]:
 
 def _clear(differences: Sequence[Difference]) -> list[str]:
     """Return a table of how many methods each is clearly above and below, and which it is not."""
-    names = dict.fromkeys(name for each in differences for name in (each.method, each.other))
-    above: dict[str, list[str]] = {name: [] for name in names}
-    unclear: dict[str, list[str]] = {name: [] for name in names}
-    for each in differences:
-        pair = (each.method, each.other) if each.difference > 0 else (each.other, each.method)
-        if each.is_clear:
-            above[pair[0]].append(pair[1])
-        else:
-            unclear[pair[0]].append(pair[1])
-            unclear[pair[1]].append(pair[0])
-    body = []
-    for name in sorted(names, key=lambda name: -len(above[name])):
-        below = len(names) - 1 - len(above[name]) - len(unclear[name])
-        listed = ", ".join(sorted(unclear[name]))
-        body.append([name, str(len(above[name])), str(below), listed])
+    body = [
+        [each.method, str(len(each.above)), str(len(each.below)), ", ".join(sorted(each.unclear))]
+        for each in comparisons(differences)
+    ]
     return _table(["method", "above", "below", "not told apart from"], body)
 
 
 def _missing(rows: Sequence[Row]) -> list[str]:
-    reasons: dict[str, list[str]] = {}
-    for row in rows:
-        if row.reason:
-            reasons.setdefault(row.reason, []).append(f"{row.method} by {row.metric}")
     return [
         f"- {reason} ({cases[0]}{f' and {len(cases) - 1} more' if len(cases) > 1 else ''})"
-        for reason, cases in reasons.items()
+        for reason, cases in reasons_of(rows).items()
     ] or ["Nothing."]
 
 

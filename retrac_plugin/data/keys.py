@@ -29,9 +29,9 @@ def keys_of(samples: Tensor, given: Any, role: str) -> list[int]:
     """
     if given is not None:
         return [int(key) for key in torch.as_tensor(given).reshape(-1)]
+    samples = samples.detach().cpu()  # one wait for all
     if samples.dtype == torch.float32 or not samples.is_floating_point():
-        return [content_key(sample) for sample in samples.detach().cpu()]  # one wait for all
-    samples = samples.detach().cpu()
+        return [content_key(sample) for sample in samples]
     pictures = [_picture(sample) for sample in samples]
     if samples.dtype in _HALF and None in pictures:
         warnings.warn(

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from torch import Tensor
 
-from retrac_plugin.draws.draw import Draw, Request, check_positive
+from retrac_plugin.draws.draw import Request
 from retrac_plugin.draws.noise import noise_at
-from retrac_plugin.draws.strided import evenly_spaced
+from retrac_plugin.draws.strided import EvenlySpaced
 
 _EVERYBODY = 3
 """In a key at the place of the side: neither of them."""
 
 
-@dataclass(frozen=True)
-class Shared:
+class Shared(EvenlySpaced):
     """The timesteps of ``Strided``, at each of which all samples of both sides get the same noise.
 
     Two samples are then compared through the same noise, so that what the noise does to their
@@ -27,24 +26,12 @@ class Shared:
         seed: Noise is a function of (seed, timestep, draw), and of no sample, side or checkpoint.
     """
 
-    count: int = 10
-    noise_draws: int = 1
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        check_positive(self, count=self.count, noise_draws=self.noise_draws)
-
-    def per_sample(self) -> tuple[int, int]:
-        """See ``Draws.per_sample``."""
-        return self.count, self.noise_draws
-
-    def draw(self, request: Request) -> Draw:
-        """See ``Draws.draw``; the noise of all samples is one tensor in memory."""
-        timesteps = evenly_spaced(self, self.count, request)
+    def noise(self, request: Request, timesteps: Tensor) -> Tensor:
+        """See ``EvenlySpaced.noise``; that of all samples is one tensor in memory."""
         keys = [
             (self.seed, _EVERYBODY, int(t), draw)
             for t in timesteps[0]
             for draw in range(self.noise_draws)
         ]
         once = noise_at(keys, request).reshape(self.count, self.noise_draws, *request.shape)
-        return Draw(timesteps, once.expand(len(request.ids), *once.shape))
+        return once.expand(len(request.ids), *once.shape)

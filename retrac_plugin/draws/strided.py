@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import torch
@@ -33,13 +34,13 @@ def evenly_spaced(rule: object, count: int, request: Request) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Strided:
+class EvenlySpaced(ABC):
     """Timesteps evenly spaced over the schedule: the middles of ``count`` equal stretches.
 
     Attributes:
         count: How many timesteps.
         noise_draws: How many noise draws at each.
-        seed: Noise is a function of (seed, side, sample, checkpoint step, timestep, draw).
+        seed: Of the noise.
     """
 
     count: int = 10
@@ -56,4 +57,22 @@ class Strided:
     def draw(self, request: Request) -> Draw:
         """See ``Draws.draw``."""
         timesteps = evenly_spaced(self, self.count, request)
-        return Draw(timesteps, noise_of(request, timesteps, self.noise_draws, self.seed))
+        return Draw(timesteps, self.noise(request, timesteps))
+
+    @abstractmethod
+    def noise(self, request: Request, timesteps: Tensor) -> Tensor:
+        """Return the noise ``[sample, T, S, *sample shape]`` at timesteps ``[sample, T]``."""
+
+
+class Strided(EvenlySpaced):
+    """Timesteps evenly spaced over the schedule: the middles of ``count`` equal stretches.
+
+    Attributes:
+        count: How many timesteps.
+        noise_draws: How many noise draws at each.
+        seed: Noise is a function of (seed, side, sample, checkpoint step, timestep, draw).
+    """
+
+    def noise(self, request: Request, timesteps: Tensor) -> Tensor:
+        """See ``EvenlySpaced.noise``."""
+        return noise_of(request, timesteps, self.noise_draws, self.seed)

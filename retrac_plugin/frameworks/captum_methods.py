@@ -45,14 +45,8 @@ _USE = "comparing with Captum as it is"
 def retrac_register_attributors() -> Iterable[AttributorEntry]:
     """Methods of Captum, on diffusion models."""
     for name, (summary, source) in METHODS.items():
-        yield AttributorEntry(
-            name,
-            summary,
-            partial(_load, name),
-            source,
-            ("captum",),
-            "comparing with Captum as it is",
-        )
+        load = partial(_load, name)
+        yield AttributorEntry(name, summary, load, source, ("captum",), _USE)
 
 
 def _load(name: str) -> Any:

@@ -69,14 +69,8 @@ _USE = "comparing with dattri as it is"
 def retrac_register_attributors() -> Iterable[AttributorEntry]:
     """Methods of dattri, on diffusion models."""
     for name, (summary, source) in METHODS.items():
-        yield AttributorEntry(
-            name,
-            summary,
-            partial(_load, name),
-            source,
-            ("dattri",),
-            "comparing with dattri as it is",
-        )
+        load = partial(_load, name)
+        yield AttributorEntry(name, summary, load, source, ("dattri",), _USE)
 
 
 def _load(name: str) -> Any:

@@ -32,14 +32,8 @@ _USE = "comparing with kronfluence as it is"
 def retrac_register_attributors() -> Iterable[AttributorEntry]:
     """Methods of kronfluence, on diffusion models."""
     for name, (summary, source) in METHODS.items():
-        yield AttributorEntry(
-            name,
-            summary,
-            partial(_load, name),
-            source,
-            NEEDS,
-            "comparing with kronfluence as it is",
-        )
+        load = partial(_load, name)
+        yield AttributorEntry(name, summary, load, source, NEEDS, _USE)
 
 
 def _load(name: str) -> Any:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from retrac_plugin.attribution.rescaling import unit_norm
+from retrac_plugin.attribution.rescaling import directions
 from retrac_plugin.errors import InputError
 from retrac_plugin.gradients.engine import (
     Batch,
@@ -27,6 +27,7 @@ from retrac_plugin.gradients.engine import (
 )
 from retrac_plugin.gradients.layout import Layout
 from retrac_plugin.gradients.projections import Projection
+from retrac_plugin.gradients.projections.projection import PreparedProjection
 from retrac_plugin.gradients.row_norms import row_norms
 from retrac_plugin.model.at_weights import LossesAt
 
@@ -60,10 +61,13 @@ class Activations:
         self, batches: Iterable[Batch], draws: int, projection: Projection
     ) -> Iterator[Features]:
         """See ``StreamedEngine.features``."""
+        prepared: PreparedProjection | None = None
         for batch in batches:
             losses, rows = self.gradients(batch, draws)
-            layout = Layout({"activations": torch.empty(self.width, device="meta")})
-            consumer = projection.prepare(layout, rows).consumer(len(rows))
+            if prepared is None:  # the width is known now
+                layout = Layout({"activations": torch.empty(self.width, device="meta")})
+                prepared = projection.prepare(layout, rows)
+            consumer = prepared.consumer(len(rows))
             consumer.block(slice(0, len(rows)), slice(0, self.width), rows)
             yield Features(losses, consumer.features, consumer.norms())
 
@@ -79,7 +83,7 @@ class Activations:
                 hook.remove()
         own = [each.flatten(1) for each in seen if len(each) == len(losses)]
         means = [each.view(len(losses) // draws, draws, -1).mean(1) for each in own]
-        rows = torch.cat([each * unit_norm(row_norms(each))[:, None] for each in means], dim=1)
+        rows = torch.cat([directions(each) for each in means], dim=1)
         self.width = rows.shape[1]
         return RowGradients(losses.view(-1, draws), rows)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
@@ -13,12 +13,10 @@ from torch import Tensor
 from retrac_plugin.attribution.features import KEPT, Side, Treatment
 from retrac_plugin.attribution.overriding import does_otherwise
 from retrac_plugin.attribution.scores import Scores
-from retrac_plugin.attribution.setting import Progress
-from retrac_plugin.checkpoints.checkpoint import Checkpoint
 from retrac_plugin.data.examples import Examples, ExampleSource
-from retrac_plugin.draws import Draws, Shared
 from retrac_plugin.errors import InputError
 from retrac_plugin.gradients.engine import EngineFactory
+from retrac_plugin.methods.base import GradientMethod
 from retrac_plugin.methods.features import (
     Bank,
     Feature,
@@ -29,53 +27,14 @@ from retrac_plugin.methods.features import (
     drop_features,
 )
 from retrac_plugin.methods.kernel_ridge import Limit
-from retrac_plugin.methods.setting import DEFAULT, FeatureSetting, Gradients
-from retrac_plugin.model.diffusion import DiffusionModel
 from retrac_plugin.model.outputs import Output
 
 
-class FeatureAttributor(ABC):
-    """A method whose scores are a function of projected gradients at shared timesteps.
+class FeatureAttributor(GradientMethod):
+    """A method whose scores are a function of projected gradients at shared timesteps."""
 
-    Args:
-        model: See ``Setting``, like ``batch_size``, ``device`` and ``progress``.
-        checkpoints: Methods of a single model use the last.
-        train_draws: Not used: these methods take both sides at the same timesteps.
-        query_draws: Timesteps and noise of either side. Default: ``Shared(10)``.
-        batch_size: All draws of a sample share a network pass.
-        device: See ``Setting``.
-        gradients: What computes gradients, and what is kept of them. Default: the method's.
-        progress: See ``Setting``.
-
-    Raises:
-        InputError: If an argument is not what it should be.
-    """
-
-    name: ClassVar[str]
-    draws_alike: ClassVar[bool] = True
-    """A benchmark is to give both sides the same timesteps, and as many draws."""
     limit: ClassVar[Limit | None] = None
     """How many training samples it takes."""
-    gradients: ClassVar[Gradients] = DEFAULT
-    """What computes gradients, and what is kept of them, unless told otherwise."""
-
-    def __init__(
-        self,
-        model: DiffusionModel,
-        checkpoints: Sequence[Checkpoint],
-        *,
-        train_draws: Draws | None = None,
-        query_draws: Draws | None = None,
-        batch_size: int = 64,
-        device: str | torch.device | None = None,
-        gradients: Gradients | None = None,
-        progress: Progress = None,
-    ) -> None:
-        draws = Shared(10) if query_draws is None else query_draws
-        chosen = gradients or type(self).gradients
-        self.setting = FeatureSetting.build(
-            model, checkpoints, draws, batch_size, device, chosen, progress
-        )
 
     @abstractmethod
     def needs(self) -> list[Feature]:
@@ -86,15 +45,7 @@ class FeatureAttributor(ABC):
         """Return scores ``[query, train]`` from the features."""
 
     def attribute(self, train: Examples, queries: Examples) -> Scores:
-        """Return the influence of every training sample on every query.
-
-        Args:
-            train: The training set.
-            queries: The images to explain.
-
-        Raises:
-            RetracError: If the data, a checkpoint or a gradient cannot be used.
-        """
+        """See ``GradientMethod.attribute``."""
         return next(_sharing_in_turn([self], train, queries))
 
     def feature(

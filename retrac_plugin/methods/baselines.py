@@ -14,7 +14,7 @@ from retrac_plugin.attribution.scores import Scores
 from retrac_plugin.checkpoints.checkpoint import Checkpoint
 from retrac_plugin.data.examples import Examples, ExampleSource
 from retrac_plugin.draws import Draws, Shared
-from retrac_plugin.methods.kernel_ridge import Limit, kernel_weights
+from retrac_plugin.methods.kernel_ridge import Limit, kernel_weights, wide
 from retrac_plugin.methods.losses import mean_losses
 from retrac_plugin.model.devices import usable_device
 from retrac_plugin.model.diffusion import DiffusionModel
@@ -103,12 +103,12 @@ class PixelKernel(PixelSimilarity):
     """
 
     name = "pixel kernel"
-    LIMIT: ClassVar[Limit] = Limit(instead="pixel-similarity")
+    limit: ClassVar[Limit] = Limit(instead="pixel-similarity")
 
     def score(self, train: ExampleSource, queries: ExampleSource) -> Tensor:
         """See ``Baseline.score``."""
-        self.LIMIT.check(self.name, len(train))
-        ours, theirs = self._pixels(train).double(), self._pixels(queries).double()
+        self.limit.check(self.name, len(train))
+        ours, theirs = wide(self._pixels(train)), wide(self._pixels(queries))
         own = torch.cdist(ours, ours).square()
         pairs = torch.triu_indices(len(own), len(own), min(1, len(own) - 1)).unbind()
         width = (own[pairs].median() / 2).clamp(min=torch.finfo(own.dtype).tiny)

@@ -98,11 +98,12 @@ def along_the_way(
     keys: dict[int, int] = {}
     wanted: list[Tensor] = []
     places: list[Tensor] = []
+    tensors = load_into(at.model.network, at.checkpoint, at.device)
     for block in queries.blocks(at.batch_size):
         timesteps = _timesteps(draws, at, queries, block)
         order = by_noise(at.model, timesteps)
         timesteps = timesteps.gather(-1, order)
-        foreseen = way(at.model, _tensors(at), block, timesteps)
+        foreseen = way(at.model, tensors, block, timesteps)
         wanted.append(timesteps.flatten())
         places.append(order.flatten())
         keys.update(zip(block.ids, block.keys, strict=True))
@@ -112,10 +113,6 @@ def along_the_way(
             ids += [block.ids[q]] * len(pictures)
     along = AlongTheWay(draws, ids, keys, torch.cat(wanted), torch.cat(places))
     return ExampleSource(examples, "queries"), along
-
-
-def _tensors(at: CheckpointPass) -> dict[str, Tensor]:
-    return load_into(at.model.network, at.checkpoint, at.device)
 
 
 def _timesteps(draws: Draws, at: CheckpointPass, queries: ExampleSource, block: Block) -> Tensor:

@@ -61,7 +61,7 @@ def cubic(train: Tensor, queries: Tensor, damping: float) -> Tensor:
         queries: ``[query, d]``.
         damping: See above.
     """
-    own, theirs = _wide(train), _wide(queries)
+    own, theirs = wide(train), wide(queries)
     return kernel_weights(_cubed(theirs @ own.T), _cubed(own @ own.T), damping).to(train.dtype)
 
 
@@ -70,12 +70,12 @@ def linear(train: Tensor, queries: Tensor, damping: float) -> Tensor:
 
     A matrix ``[d, d]`` is formed and none ``[train, train]``; see ``cubic`` for the arguments.
     """
-    gram = torch.zeros_like(_wide(train[:0].T @ train[:0]))
+    gram = wide(train[:0]).new_zeros(train.shape[1], train.shape[1])
     for start in range(0, len(train), BLOCK):
-        block = _wide(train[start : start + BLOCK])
+        block = wide(train[start : start + BLOCK])
         gram.addmm_(block.T, block)
     gram.diagonal().add_(damping * gram.diagonal().sum() / len(train))
-    solved = torch.cholesky_solve(_wide(queries).T, torch.linalg.cholesky(gram))
+    solved = torch.cholesky_solve(wide(queries).T, torch.linalg.cholesky(gram))
     return solved.T.to(train.dtype) @ train.T
 
 
@@ -83,6 +83,6 @@ def _cubed(products: Tensor) -> Tensor:
     return products.add_(1).div_(2).pow_(3)
 
 
-def _wide(values: Tensor) -> Tensor:
+def wide(values: Tensor) -> Tensor:
     """Return float64 values, to solve with; as they are where the device has none."""
     return values if values.device.type == "mps" else values.double()

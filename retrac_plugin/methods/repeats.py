@@ -12,7 +12,7 @@ import copy
 from collections.abc import Sequence
 from dataclasses import replace
 
-from retrac_plugin.attribution.repeats import check_repeats, mean_of
+from retrac_plugin.attribution.repeats import over_draws
 from retrac_plugin.attribution.scores import Scores
 from retrac_plugin.data.examples import Examples
 from retrac_plugin.draws.redrawing import with_other_draws
@@ -33,12 +33,11 @@ def attribute_repeatedly(
     Raises:
         InputError: If ``repeats`` is less than 1, or the attributors cannot share features.
     """
-    check_repeats(repeats)
-    rounds = [
-        attribute_together([_drawing(each, number) for each in attributors], train, queries)
-        for number in range(repeats)
-    ]
-    return [mean_of(scores) for scores in zip(*rounds, strict=True)]
+
+    def score(number: int) -> list[Scores]:
+        return attribute_together([_drawing(each, number) for each in attributors], train, queries)
+
+    return over_draws(score, repeats)
 
 
 def _drawing(attributor: FeatureAttributor, number: int) -> FeatureAttributor:

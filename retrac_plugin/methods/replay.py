@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -15,15 +15,13 @@ from retrac_plugin.attribution.features import UNIT_PER_DRAW, features_of
 from retrac_plugin.attribution.query_side import query_gradients
 from retrac_plugin.attribution.rescaling import unit_norm
 from retrac_plugin.attribution.scores import Scores
-from retrac_plugin.attribution.setting import Progress
-from retrac_plugin.checkpoints.checkpoint import Checkpoint
 from retrac_plugin.data.examples import Examples, ExampleSource
 from retrac_plugin.draws import Draw, Draws, Recorded, Request, Strided, Uniform
 from retrac_plugin.errors import TraceError
 from retrac_plugin.gradients.engine import Features
-from retrac_plugin.methods.setting import DEFAULT, FeatureSetting, Gradients
+from retrac_plugin.methods.base import GradientMethod
 from retrac_plugin.model.checks import check_deterministic
-from retrac_plugin.model.diffusion import DiffusionModel, NoisyBatch
+from retrac_plugin.model.diffusion import NoisyBatch
 from retrac_plugin.trace.trace import Trace
 
 
@@ -71,7 +69,7 @@ class VisitsBetween:
         return Draw(self.trace.timesteps[visits], noise.view(*visits.shape, 1, *request.shape))
 
 
-class ReplayedReTrac:
+class ReplayedReTrac(GradientMethod):
     """Diffusion-ReTrac whose train side is the mean of all its visits' directions.
 
     ``sum_k eta_k < mean_v g(theta_k; v)/|g(theta_k; v)|, query side >``, where ``v`` runs over the
@@ -79,49 +77,25 @@ class ReplayedReTrac:
     training was not recorded ``v`` runs over the draws of ``train_draws``.
 
     Args:
-        model: See ``Setting``, like ``batch_size``, ``device`` and ``progress``.
-        checkpoints: Saved after whole epochs, where training was recorded.
+        *args: See ``GradientMethod``; checkpoints saved after whole epochs, where training was
+            recorded. All visits of a sample share a network pass, and nothing is projected.
         train_draws: ``Recorded(trace)``, or draws to take in its place. Default: ``Uniform(1)``.
-        query_draws: See ``DiffusionReTrac``.
-        batch_size: All visits of a sample share a network pass.
-        device: See ``Setting``.
-        gradients: What computes gradients; nothing is projected.
-        progress: See ``Setting``.
+        **options: See ``GradientMethod``; ``query_draws`` as in ``DiffusionReTrac``.
 
     Raises:
         InputError: If an argument is not what it should be.
     """
 
     name = "Diffusion-ReTrac, replay"
+    draws_alike: ClassVar[bool] = False
+    draws: ClassVar[Draws] = Strided(10, noise_draws=4)
 
-    def __init__(
-        self,
-        model: DiffusionModel,
-        checkpoints: Sequence[Checkpoint],
-        *,
-        train_draws: Draws | None = None,
-        query_draws: Draws | None = None,
-        batch_size: int = 64,
-        device: str | torch.device | None = None,
-        gradients: Gradients = DEFAULT,
-        progress: Progress = None,
-    ) -> None:
-        draws = Strided(10, noise_draws=4) if query_draws is None else query_draws
-        self.setting = FeatureSetting.build(
-            model, checkpoints, draws, batch_size, device, gradients, progress
-        )
+    def __init__(self, *args: Any, train_draws: Draws | None = None, **options: Any) -> None:
+        super().__init__(*args, **options)
         self.train_draws: Draws = Uniform(1) if train_draws is None else train_draws
 
     def attribute(self, train: Examples, queries: Examples) -> Scores:
-        """Return the influence of every training sample on every query.
-
-        Args:
-            train: The training set, as it was trained and recorded.
-            queries: The images to explain.
-
-        Raises:
-            RetracError: If the data, a checkpoint, a gradient or the trace cannot be used.
-        """
+        """See ``GradientMethod.attribute``; the training set as it was trained and recorded."""
         check_deterministic(self.setting.model.network)
         sources = ExampleSource(train, "train"), ExampleSource(queries, "queries")
         samples = sum(map(len, sources)) * len(self.setting.checkpoints)

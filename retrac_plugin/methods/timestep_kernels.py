@@ -9,15 +9,16 @@ samples share. What is common to the training set, large under shared noise, goe
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import reduce
 from typing import Any, ClassVar, NamedTuple
 
+import torch
 from torch import Tensor
 
 from retrac_plugin.attribution.features import DIRECTIONS
-from retrac_plugin.attribution.rescaling import unit_norm
+from retrac_plugin.attribution.rescaling import directions
 from retrac_plugin.errors import InputError
 from retrac_plugin.gradients.engine import EngineFactory
-from retrac_plugin.gradients.row_norms import row_norms
 from retrac_plugin.methods.activations import Activations, untrained_activations
 from retrac_plugin.methods.attributor import FeatureAttributor
 from retrac_plugin.methods.features import Bank, Feature, Pair
@@ -47,10 +48,10 @@ class RetracKernel(FeatureAttributor):
     method; of Diffusion-ReTrac it has that norms go at each timestep.
 
     Args:
-        *args: See ``FeatureAttributor``.
+        *args: See ``GradientMethod``.
         damping: ``lambda`` as a multiple of the kernel matrix's mean eigenvalue. Default: the
             method's.
-        **options: See ``FeatureAttributor``; 512 numbers are kept of a gradient by default.
+        **options: See ``GradientMethod``; 512 numbers are kept of a gradient by default.
 
     Raises:
         InputError: If an argument is not what it should be.
@@ -76,8 +77,7 @@ class RetracKernel(FeatureAttributor):
         """See ``FeatureAttributor.score``."""
         (feature,) = self.needs()
         sides = centred_sides(bank[feature])
-        parts = [self.recipe.weights(*both, self.damping) for both in sides]
-        return sum(parts[1:], parts[0])
+        return reduce(torch.add, (self.recipe.weights(*both, self.damping) for both in sides))
 
     def about(self) -> dict[str, Any]:
         """See ``FeatureAttributor.about``."""
@@ -118,9 +118,4 @@ def centred_sides(pair: Pair) -> Iterator[tuple[Tensor, Tensor]]:
         pair.train.features.unbind(1), pair.queries.features.unbind(1), strict=True
     ):
         mean = own.mean(0)
-        yield _directions(own - mean), _directions(theirs - mean)
-
-
-def _directions(rows: Tensor) -> Tensor:
-    """Return rows of norm 1; a row of zeros has no direction and stays."""
-    return rows * unit_norm(row_norms(rows))[:, None]
+        yield directions(own - mean), directions(theirs - mean)

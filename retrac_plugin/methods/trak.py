@@ -26,10 +26,10 @@ class TRAK(FeatureAttributor):
     """``phi_q^T (Phi^T Phi + lambda I)^-1 phi_i`` (Park et al., ICML 2023).
 
     Args:
-        *args: See ``FeatureAttributor``.
+        *args: See ``GradientMethod``.
         damping: ``lambda`` as a multiple of the training features' mean squared norm. The right
             value differs from model to model: choose it on queries of which the truth is known.
-        **options: See ``FeatureAttributor``.
+        **options: See ``GradientMethod``.
 
     Raises:
         InputError: If an argument is not what it should be.

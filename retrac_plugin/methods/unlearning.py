@@ -8,8 +8,8 @@ is compared with anything; those that estimate the diagonal are squared and drop
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, ClassVar
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,20 +19,17 @@ from retrac_plugin.attribution.passes import CheckpointPass, Making
 from retrac_plugin.attribution.query_side import query_gradients
 from retrac_plugin.attribution.rescaling import keep_norm
 from retrac_plugin.attribution.scores import Scores
-from retrac_plugin.attribution.setting import Progress
-from retrac_plugin.checkpoints.checkpoint import Checkpoint
 from retrac_plugin.data.examples import Examples, ExampleSource
-from retrac_plugin.draws import Draws, Shared
 from retrac_plugin.errors import InputError
 from retrac_plugin.gradients.engine import Features
 from retrac_plugin.gradients.layout import Layout
 from retrac_plugin.gradients.row_norms import row_norms
-from retrac_plugin.methods.setting import DEFAULT, FeatureSetting, Gradients
+from retrac_plugin.methods.base import GradientMethod
 from retrac_plugin.model.checks import check_deterministic
-from retrac_plugin.model.diffusion import DiffusionModel, NoisyBatch
+from retrac_plugin.model.diffusion import NoisyBatch
 
 
-class Unlearning:
+class Unlearning(GradientMethod):
     """``L(i; theta_q) - L(i; theta)`` with ``theta_q = theta + s |theta| d_q / |d_q|``.
 
     ``d_q = (F + lambda I)^-1 g_q`` raises the query's loss at the last checkpoint: ``F`` is the
@@ -42,42 +39,21 @@ class Unlearning:
     matrix is EK-FAC's in the later version; of the parameters, those that are attributed move.
 
     Args:
-        model: See ``Setting``, like ``batch_size``, ``device`` and ``progress``.
-        checkpoints: The last is used.
-        train_draws: Not used: both sides are taken at the same draws.
-        query_draws: Timesteps and noise of either side. Default: ``Shared(10)``.
-        batch_size: Samples per network pass.
-        device: See ``Setting``.
-        gradients: What computes gradients; nothing is projected.
-        progress: See ``Setting``.
+        *args: See ``GradientMethod``; the last checkpoint is used, and nothing is projected.
         step: ``s``, how far the parameters move as a share of their own norm.
         damping: ``lambda`` as a multiple of the mean of ``F``.
+        **options: See ``GradientMethod``.
 
     Raises:
         InputError: If an argument is not what it should be.
     """
 
     name = "unlearning"
-    draws_alike: ClassVar[bool] = True
 
-    def __init__(  # noqa: PLR0913
-        self,
-        model: DiffusionModel,
-        checkpoints: Sequence[Checkpoint],
-        *,
-        train_draws: Draws | None = None,
-        query_draws: Draws | None = None,
-        batch_size: int = 64,
-        device: str | torch.device | None = None,
-        gradients: Gradients = DEFAULT,
-        progress: Progress = None,
-        step: float = 0.01,
-        damping: float = 0.1,
+    def __init__(
+        self, *args: Any, step: float = 0.01, damping: float = 0.1, **options: Any
     ) -> None:
-        draws = Shared(10) if query_draws is None else query_draws
-        self.setting = FeatureSetting.build(
-            model, checkpoints, draws, batch_size, device, gradients, progress
-        )
+        super().__init__(*args, **options)
         for name, value in (("step", step), ("damping", damping)):
             if not value > 0:
                 raise InputError(f"{name} must be more than 0, got {value}")
@@ -86,12 +62,7 @@ class Unlearning:
     def attribute(self, train: Examples, queries: Examples) -> Scores:
         """Return how much each training sample's loss rises where each query is forgotten.
 
-        Args:
-            train: The training set.
-            queries: The images to explain.
-
-        Raises:
-            RetracError: If the data, the checkpoint or a gradient cannot be used.
+        See ``GradientMethod.attribute``.
         """
         setting = self.setting.computing
         check_deterministic(setting.model.network)

@@ -73,7 +73,11 @@ def data_uri(image: Tensor, largest_side: int) -> str:
     Small ones are PNG, with every pixel as it is; larger ones WebP, a tenth of its size.
     """
     levels = pixels(image, largest_side)
-    data = png(levels) if is_small(image) else webp(levels)
+    return as_uri(png(levels) if is_small(image) else webp(levels))
+
+
+def as_uri(data: bytes) -> str:
+    """Return the bytes of a PNG, WebP or JPEG file as a data URI."""
     kind = next(kind for start, kind in _KINDS.items() if data.startswith(start))
     return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
 

@@ -5,8 +5,6 @@ import torch
 
 pytest.importorskip("sklearn")
 
-from diffusers import DDPMScheduler
-
 from retrac_adapters.demo.starting import from_scratch
 from retrac_adapters.demo.training import train_once
 from retrac_adapters.tasks.digits import data
@@ -17,6 +15,7 @@ from retrac_adapters.tasks.retrained.procedure import whole
 from retrac_adapters.tasks.retrained.recipe import BATCH_SIZE, CHANNELS, network, recipe_for
 from retrac_adapters.tasks.retrained.stacked import Training, train_together
 from retrac_plugin.errors import InputError
+from tests.adapters.tasks.plain_training import train_plainly
 
 EPOCHS = 1
 NETWORK = network(8, 1, CHANNELS)
@@ -71,18 +70,7 @@ def test_training_is_that_of_a_plain_loop(images, subsets):
     recipe = recipe_for(len(images) // 2, seed=0, epochs=EPOCHS, network=NETWORK)
     start = from_scratch(recipe)
     network = start.network(training.seed)
-    optimizer = torch.optim.Adam(network.parameters(), lr=recipe.learning_rate)
-    scheduler = DDPMScheduler(**recipe.scheduler)
-    generator = torch.Generator().manual_seed(training.seed)
-    order = training.members[torch.randperm(len(training.members), generator=generator)]
-    for step, ids in enumerate(order.split(BATCH_SIZE)):
-        timesteps = torch.randint(1000, ids.shape, generator=generator)
-        noise = torch.randn(images[ids].shape, generator=generator)
-        noised = scheduler.add_noise(images[ids], noise, timesteps)
-        optimizer.param_groups[0]["lr"] = recipe.learning_rate_at(step)
-        optimizer.zero_grad()
-        (network(noised, timesteps).sample - noise).square().mean().backward()
-        optimizer.step()
+    train_plainly(network, images, training.members, recipe, training.seed)
     (found,) = train_together(images, [training], recipe, start)
     for name, value in network.state_dict().items():
         torch.testing.assert_close(found[name], value, rtol=1e-3, atol=1e-4)
@@ -94,19 +82,7 @@ def test_a_model_without_images_is_one_whose_batches_never_held_them(images, sub
     recipe = recipe_for(len(images) // 2, seed=0, epochs=EPOCHS, network=NETWORK)
     start = from_scratch(recipe)
     network = start.network(3)
-    optimizer = torch.optim.Adam(network.parameters(), lr=recipe.learning_rate)
-    scheduler = DDPMScheduler(**recipe.scheduler)
-    generator = torch.Generator().manual_seed(3)
-    order = members[torch.randperm(len(members), generator=generator)]
-    for step, ids in enumerate(order.split(BATCH_SIZE)):
-        timesteps = torch.randint(1000, ids.shape, generator=generator)
-        noise = torch.randn(images[ids].shape, generator=generator)
-        kept = ids != without[0]
-        noised = scheduler.add_noise(images[ids], noise, timesteps)[kept]
-        optimizer.param_groups[0]["lr"] = recipe.learning_rate_at(step)
-        optimizer.zero_grad()
-        (network(noised, timesteps[kept]).sample - noise[kept]).square().mean().backward()
-        optimizer.step()
+    train_plainly(network, images, members, recipe, 3, without=without)
     whole, found = train_together(
         images, [Training(members, 3), Training(members, 3, without)], recipe, start
     )

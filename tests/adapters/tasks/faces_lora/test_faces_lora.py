@@ -9,7 +9,6 @@ import torch
 pytest.importorskip("peft")
 pytest.importorskip("sklearn")
 
-from diffusers import DDPMScheduler
 
 from retrac_adapters.demo.training import train_once
 from retrac_adapters.tasks.faces_lora import base as bases
@@ -22,6 +21,7 @@ from retrac_adapters.tasks.retrained.stacked import Training, train_together
 from retrac_plugin import plugins
 from retrac_plugin.draws import Strided
 from retrac_plugin.errors import InputError
+from tests.adapters.tasks.plain_training import train_plainly
 
 JOBS = ((0, 0), (0, 1))
 
@@ -98,23 +98,10 @@ def test_adapters_trained_together_are_those_of_a_plain_loop(quick):
     images, procedure = task.images.train, task.procedure(30, 0)
     recipe, start = procedure.recipe, procedure.start
     members = task.subsets[0].nonzero()[:, 0]
-    network, generator = start.network(3), torch.Generator().manual_seed(3)
+    network = start.network(3)
     before = {name: value.clone() for name, value in network.state_dict().items()}
     trained = {name: p for name, p in network.named_parameters() if p.requires_grad}
-    optimizer = torch.optim.Adam(trained.values(), lr=recipe.learning_rate)
-    scheduler = DDPMScheduler(**recipe.scheduler)
-    step = 0
-    for _ in range(quick[0].epochs):
-        order = members[torch.randperm(len(members), generator=generator)]
-        for ids in order.split(recipe.batch_size):
-            timesteps = torch.randint(1000, ids.shape, generator=generator)
-            noise = torch.randn(images[ids].shape, generator=generator)
-            noised = scheduler.add_noise(images[ids], noise, timesteps)
-            optimizer.param_groups[0]["lr"] = recipe.learning_rate_at(step)
-            optimizer.zero_grad()
-            (network(noised, timesteps).sample - noise).square().mean().backward()
-            optimizer.step()
-            step += 1
+    step = train_plainly(network, images, members, recipe, 3, quick[0].epochs)
     assert step == recipe.steps
     other = task.subsets[1].nonzero()[:, 0]
     found = train_together(images, [Training(other, 8), Training(members, 3)], recipe, start)[1]
