@@ -10,6 +10,7 @@ network was given: such an example says so in the field ``sample_key``.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -64,6 +65,23 @@ class ExampleSource:
         dataset: Any = data.dataset if isinstance(data, DataLoader) else data
         self.dataset_size = len(dataset)
         self._steadiness = Steadiness(dataset, self.ids, role)
+        self._positions: Sequence[int] = range(len(self.ids))
+
+    def part(self, positions: Sequence[int]) -> ExampleSource:
+        """Return some of the examples, under their own ids, in the order of ``positions``.
+
+        Raises:
+            InputError: If they come from a loader, which has no order but its own.
+        """
+        if isinstance(self.data, DataLoader):
+            raise InputError(
+                f"{self.role}: expected a dataset or a list, whose examples can be read one by "
+                "one, got a DataLoader. Pass its dataset"
+            )
+        other = copy.copy(self)
+        other.ids = [self.ids[position] for position in positions]
+        other._positions = [self._positions[position] for position in positions]
+        return other
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -84,7 +102,7 @@ class ExampleSource:
                 given, samples = part.pop(SAMPLE_KEY, None), part.pop("sample")
                 ids = self.ids[position : position + samples.shape[0]]
                 keys = keys_of(samples, given, self.role)
-                self._steadiness.check(position, keys)
+                self._steadiness.check(self._positions[position : position + len(ids)], keys)
                 yield Block(ids, keys, samples, part, given is not None)
                 position += samples.shape[0]
         if position != len(self.ids):

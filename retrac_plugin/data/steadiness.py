@@ -50,17 +50,16 @@ class Steadiness:
             if not _same(self.dataset[sample_id], self.dataset[sample_id]):
                 raise self._changes(sample_id)
 
-    def check(self, position: int, keys: Sequence[int]) -> None:
-        """Compare the keys of examples from a position on with those of an earlier pass.
+    def check(self, positions: Sequence[int], keys: Sequence[int]) -> None:
+        """Compare the keys of examples at some positions with those of an earlier pass.
 
         Raises:
             InputError: If one of them differs.
         """
-        here = slice(position, position + len(keys))
-        now = np.array(keys, dtype=np.int64)
+        here, now = np.asarray(positions), np.array(keys, dtype=np.int64)
         changed = self._seen[here] & (self._keys[here] != now)
         if changed.any():
-            raise self._changes(self.ids[position + int(changed.argmax())])
+            raise self._changes(self.ids[here[changed.argmax()]])
         self._seen[here], self._keys[here] = True, now
 
     def _changes(self, sample_id: int) -> InputError:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from math import prod
 from typing import NamedTuple, cast
 
 import torch
@@ -100,14 +101,33 @@ class Pair:
 Bank = dict[Feature, Pair]
 
 
+TrainSide = Callable[[CheckpointPass, Feature, ExampleSource], tuple[Side, int]]
+"""Gives the training set's side of a feature, and how many samples were led through the network."""
+
+
+def computed(at: CheckpointPass, feature: Feature, train: ExampleSource) -> tuple[Side, int]:
+    """Compute the training set's side of a feature."""
+    side = side_of(at, feature, train, feature.draws, "train")
+    return side, len(train) * prod(feature.draws.per_sample())
+
+
 def add_features(
     bank: Bank,
     setting: Setting,
     wanted: Iterable[Feature],
     train: ExampleSource,
     queries: ExampleSource,
+    train_side: TrainSide = computed,
 ) -> None:
     """Add to a bank what it lacks of the wanted features, each computed once.
+
+    Args:
+        bank: The bank.
+        setting: The model and its checkpoints, and how gradients are taken.
+        wanted: Which features.
+        train: The training set.
+        queries: The images to explain.
+        train_side: What gives the training set's side.
 
     Raises:
         RetracError: If the data, a checkpoint or a gradient cannot be used.
@@ -123,10 +143,11 @@ def add_features(
             alike = (pair for known, pair in bank.items() if known.of_train == feature.of_train)
             pair = next(alike, None)
             if pair is None:
-                ours, cost = _timed(at, feature, train, "train")
+                ours, cost = _timed(partial(train_side, at, feature, train))
             else:
                 ours, cost = pair.train, pair.train_cost
-            bank[feature] = Pair(ours, cost, *_timed(at, feature, queries, "query"))
+            theirs, query_cost = _timed(partial(query_side, at, feature, queries))
+            bank[feature] = Pair(ours, cost, theirs, query_cost)
             del at  # or this checkpoint's weights stay while the next one loads
 
 
@@ -144,17 +165,36 @@ def drop_features(bank: Bank, wanted: Iterable[Feature]) -> None:
         del bank[feature]
 
 
-def _timed(
-    at: CheckpointPass, feature: Feature, source: ExampleSource, side: str
-) -> tuple[Side, Cost]:
+def query_side(at: CheckpointPass, feature: Feature, queries: ExampleSource) -> tuple[Side, int]:
+    """Compute the queries' side of a feature, and say how many samples were led for it."""
+    given, draws = feature.queries(feature.draws, at, queries)
+    rows = side_of(at, feature, given, draws, "query")
+    found = rows if len(given) == len(queries) else _means(rows, len(queries))
+    return found, len(given) * prod(draws.per_sample())
+
+
+def side_of(
+    at: CheckpointPass, feature: Feature, source: ExampleSource, draws: Draws, side: str
+) -> Side:
+    """Return some samples' side of a feature; no gradient is held whole.
+
+    Args:
+        at: The feature's checkpoint, with its output and its engine.
+        feature: The feature.
+        source: The samples.
+        draws: Their timesteps and noise.
+        side: Whose they are, ``"train"`` or ``"query"``.
+    """
+    engine = cast(StreamedEngine, at.engine)  # or what projects as it does
+    project = partial(engine.features, projection=feature.projection)
+    blocks = features_of(at, source, draws, side, feature.treatment, project)
+    return Side(*map(torch.cat, zip(*blocks, strict=True)))
+
+
+def _timed(compute: Callable[[], tuple[Side, int]]) -> tuple[Side, Cost]:
     start = time.perf_counter()
-    given, draws = source, feature.draws
-    if side == "query":
-        given, draws = feature.queries(draws, at, source)
-    rows = _side(at, feature, given, draws, side)
-    found = rows if len(given) == len(source) else _means(rows, len(source))
-    timesteps_each, noise_each = draws.per_sample()
-    return found, Cost(time.perf_counter() - start, len(given) * timesteps_each * noise_each)
+    found, passes = compute()
+    return found, Cost(time.perf_counter() - start, passes)
 
 
 def _means(side: Side, count: int) -> Side:
@@ -162,13 +202,3 @@ def _means(side: Side, count: int) -> Side:
     features = side.features.view(count, -1, side.features.shape[1]).mean(1)
     norms = row_norms(features)
     return Side(features, norms, side.outputs.view(count, -1).mean(1))
-
-
-def _side(
-    at: CheckpointPass, feature: Feature, source: ExampleSource, draws: Draws, side: str
-) -> Side:
-    """Return one side's features; no gradient is held whole."""
-    engine = cast(StreamedEngine, at.engine)  # or what projects as it does
-    project = partial(engine.features, projection=feature.projection)
-    blocks = features_of(at, source, draws, side, feature.treatment, project)
-    return Side(*map(torch.cat, zip(*blocks, strict=True)))

@@ -1,0 +1,1 @@
+"""The training set's features on disk: computed once, resumed at any moment, asked in seconds."""

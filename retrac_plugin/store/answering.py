@@ -1,0 +1,124 @@
+"""Answers from a store: the queries are led through the network, the training set is only read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from retrac_plugin.attribution.features import Side
+from retrac_plugin.attribution.passes import CheckpointPass
+from retrac_plugin.attribution.scores import Scores
+from retrac_plugin.data.examples import Examples, ExampleSource
+from retrac_plugin.methods.features import Cost, Feature, Pair
+from retrac_plugin.model.checks import check_deterministic
+from retrac_plugin.store.checking import check_row
+from retrac_plugin.store.contents import row_keys
+from retrac_plugin.store.describing import kind_of
+from retrac_plugin.store.questions import Question
+from retrac_plugin.store.rows import Rows
+from retrac_plugin.store.store import Store
+
+CHUNK = 2**18
+"""Numbers of rows that are made float32 at a time: what a processor's cache holds."""
+
+_FREE = Cost(0.0, 0)
+
+
+class Stored(NamedTuple):
+    """One feature of both sides, the training set's on disk."""
+
+    rows: Rows
+    places: Tensor
+    """``[train]``: where each sample's row lies."""
+    queries: Side
+
+
+def open_features(
+    store: Store, question: Question, train: ExampleSource, queries: ExampleSource
+) -> dict[Feature, Stored]:
+    """Compute the queries' side of what a question needs, and find the training set's.
+
+    Raises:
+        RetracError: If the store lacks rows, or they are of something else; or if the queries, or a
+            gradient, cannot be used.
+    """
+    setting, found = question.setting, {}
+    needs = question.needs()
+    check_deterministic(setting.model.network)
+    with setting.bar(len(needs) * len(queries), "queries") as bar:
+        for feature in needs:
+            at = setting.at(
+                feature.checkpoint, bar.update, output=feature.output, engine=feature.engine
+            )
+            rows, places = rows_of(store, at, feature, train)
+            found[feature] = Stored(rows, places, question.query_side(at, feature, queries))
+            del at  # or this checkpoint's weights stay while the next one loads
+    return found
+
+
+def rows_of(
+    store: Store, at: CheckpointPass, feature: Feature, train: ExampleSource
+) -> tuple[Rows, Tensor]:
+    """Return the rows of a feature, and the place of each training sample's.
+
+    Raises:
+        InputError: If the store lacks some, or a row comes out otherwise today.
+    """
+    rows = store.rows_of(kind_of(at, feature))
+    places = rows.places(row_keys(train, feature.draws))
+    check_row(store, rows, places, at, feature, train)
+    return rows, places
+
+
+def side_from(store: Store) -> Callable[[CheckpointPass, Feature, ExampleSource], tuple[Side, int]]:
+    """Return what gives the training set's side of features from a store, whole and in memory."""
+
+    def stored(at: CheckpointPass, feature: Feature, train: ExampleSource) -> tuple[Side, int]:
+        rows, places = rows_of(store, at, feature.of_train, train)
+        own = torch.promote_types(at.dtype, torch.float32)
+        return Side(*(part.to(at.device, own) for part in rows.side(places))), 0
+
+    return stored
+
+
+def score_parts(
+    question: Question, found: dict[Feature, Stored]
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield which of the training set, ``[some]``, and their scores ``[query, some]``.
+
+    The store is read once, from its first row to its last, and no more than a piece of a shard is
+    in memory.
+    """
+    first = next(iter(found.values()))
+    numbers = sum(stored.queries.features[0].numel() for stored in found.values())
+    for which, side in first.rows.parts(first.places, max(1, CHUNK // numbers)):
+        bank = {}
+        for feature, stored in found.items():
+            own = side if stored is first else stored.rows.side(stored.places[which])
+            theirs = stored.queries
+            moved = Side(*(part.to(theirs.features) for part in own))
+            bank[feature] = Pair(moved, _FREE, theirs, _FREE)
+        yield which, question.score(bank)
+
+
+def scores_from(store: Store, question: Question, train: Examples, queries: Examples) -> Scores:
+    """Return the influence of every training sample on every query, from a store.
+
+    Args:
+        store: Where the training set's rows are.
+        question: The method.
+        train: The training set, or as much of it as is to be attributed to.
+        queries: The images to explain.
+
+    Raises:
+        RetracError: See ``open_features``.
+    """
+    sources = ExampleSource(train, "train"), ExampleSource(queries, "queries")
+    found = open_features(store, question, *sources)
+    values = question.setting.zeros(len(sources[1]), len(sources[0]))
+    for which, part in score_parts(question, found):
+        values[:, which.to(values.device)] = part
+    return Scores(values, about={**question.about(), "store": str(store.folder)})
