@@ -35,6 +35,9 @@ class FeatureAttributor(GradientMethod):
 
     limit: ClassVar[Limit | None] = None
     """How many training samples it takes."""
+    sample_by_sample: ClassVar[bool] = False
+    """Whether ``score`` may be given some of the training set: of the others it needs no more than
+    ``Pair.whole`` knows."""
 
     @abstractmethod
     def needs(self) -> list[Feature]:

@@ -1,8 +1,8 @@
-"""The curvature that TRAK and its kin divide by, from a singular value decomposition.
+"""The curvature that TRAK and its kin divide by.
 
-``Phi [train, d]`` are the training features, ``Phi = U diag(s) V^T``. The rows of ``Phi`` lie in
-the span of ``V``, so ``(Phi^T Phi + lambda I)^-1 phi_i = V diag(s / (s^2 + lambda)) u_i``, exactly.
-One decomposition serves every damping.
+``Phi [train, d]`` are the training rows and ``Phi^T Phi = V diag(s^2) V^T``. A row ``phi_i`` lies
+in the span of ``V``, so ``(Phi^T Phi + lambda I)^-1 phi_i = V diag(1 / (s^2 + lambda)) V^T phi_i``.
+One decomposition serves every damping, and every row that is part of ``Phi``.
 """
 
 from __future__ import annotations
@@ -14,42 +14,49 @@ from retrac_plugin.gradients.row_norms import row_norms
 
 
 class Curvature:
-    """The decomposed training features.
+    """``Phi^T Phi``, decomposed.
 
     Args:
-        features: ``[train, d]``.
+        squared: ``s^2``, ``[rank]``.
+        basis: ``V^T``, ``[rank, d]``.
+        count: Number of training rows.
+
+    In what follows ``damping`` is ``lambda`` as a multiple of the training rows' mean squared
+    norm, so that their scale does not matter, and ``coordinates`` are ``V^T phi_i`` of some
+    training rows, ``[row, rank]``.
     """
 
-    def __init__(self, features: Tensor) -> None:
-        self.left, self.singular, self.right = torch.linalg.svd(features, full_matrices=False)
-        self.mean_squared_norm = self.singular.square().sum() / len(features)
+    def __init__(self, squared: Tensor, basis: Tensor, count: int) -> None:
+        self.squared, self.basis = squared, basis
+        self.mean_squared_norm = squared.sum() / count
 
-    def inverse_train(self, damping: float) -> Tensor:
-        """Return ``(Phi^T Phi + lambda I)^-1 phi_i`` in the basis ``V``, ``[train, rank]``.
+    @classmethod
+    def of_gram(cls, gram: Tensor, count: int) -> Curvature:
+        """Decompose ``Phi^T Phi``, ``[d, d]``; what rounding left of an eigenvalue of 0 is 0."""
+        values, vectors = torch.linalg.eigh(gram)
+        least = values[-1] * len(values) * torch.finfo(values.dtype).eps
+        return cls(torch.where(values > least, values, 0), vectors.T, count)
 
-        Args:
-            damping: ``lambda`` as a multiple of the training features' mean squared norm, the mean
-                of ``Phi Phi^T``'s eigenvalues; so the scale of the features does not matter.
-        """
-        squared = self.singular.square() + damping * self.mean_squared_norm
-        inverse: Tensor = self.left * torch.where(squared > 0, self.singular / squared, 0)
-        return inverse
+    def inverse(self, damping: float) -> Tensor:
+        """Return ``1 / (s^2 + lambda)``, ``[rank]``, 0 where there is nothing to invert."""
+        damped = self.squared + damping * self.mean_squared_norm
+        return torch.where(damped > 0, damped.reciprocal(), 0)
 
-    def scores(self, queries: Tensor, damping: float) -> Tensor:
-        """Return ``phi_q^T (Phi^T Phi + lambda I)^-1 phi_i``, ``[query, train]``.
+    def scores(self, queries: Tensor, coordinates: Tensor, damping: float) -> Tensor:
+        """Return ``phi_q^T (Phi^T Phi + lambda I)^-1 phi_i``, ``[query, row]``.
 
         Args:
             queries: ``[query, d]``.
-            damping: See ``inverse_train``.
+            coordinates: See above.
+            damping: See above.
         """
-        found: Tensor = queries @ self.right.T @ self.inverse_train(damping).T
+        found: Tensor = queries @ self.basis.T @ (coordinates * self.inverse(damping)).T
         return found
 
-    def inverse_norms(self, damping: float) -> Tensor:
-        """Return ``|(Phi^T Phi + lambda I)^-1 phi_i|``, ``[train]``."""
-        return row_norms(self.inverse_train(damping))
+    def inverse_norms(self, coordinates: Tensor, damping: float) -> Tensor:
+        """Return ``|(Phi^T Phi + lambda I)^-1 phi_i|``, ``[row]``."""
+        return row_norms(coordinates * self.inverse(damping))
 
-    def leverages(self, damping: float) -> Tensor:
-        """Return ``phi_i^T (Phi^T Phi + lambda I)^-1 phi_i``, ``[train]``, each below 1."""
-        found: Tensor = (self.left * self.singular * self.inverse_train(damping)).sum(1)
-        return found
+    def leverages(self, coordinates: Tensor, damping: float) -> Tensor:
+        """Return ``phi_i^T (Phi^T Phi + lambda I)^-1 phi_i``, ``[row]``, each below 1."""
+        return (coordinates.square() * self.inverse(damping)).sum(1)

@@ -43,6 +43,6 @@ class DAS(TRAK):
 
     def scale(self, pair: Pair) -> Tensor:
         """See ``TRAK.scale``."""
-        left = 1 - pair.curvature.leverages(self.damping)
+        left = 1 - pair.whole.curvature.leverages(pair.coordinates, self.damping)
         tiny = torch.finfo(left.dtype).eps  # undamped, a sample may have all the leverage there is
         return pair.train.outputs / left.clamp(min=tiny)

@@ -15,6 +15,7 @@ from math import prod
 from typing import NamedTuple, cast
 
 import torch
+from torch import Tensor
 
 from retrac_plugin.attribution.features import Side, Treatment, features_of
 from retrac_plugin.attribution.passes import CheckpointPass
@@ -25,7 +26,7 @@ from retrac_plugin.gradients.engine import EngineFactory
 from retrac_plugin.gradients.projections import Projection
 from retrac_plugin.gradients.row_norms import row_norms
 from retrac_plugin.gradients.streamed import StreamedEngine
-from retrac_plugin.methods.curvature import Curvature
+from retrac_plugin.methods.whole import InMemory, Whole
 from retrac_plugin.model.checks import check_deterministic
 from retrac_plugin.model.outputs import Output
 
@@ -81,21 +82,28 @@ class Pair:
     """One kind of feature of both sides.
 
     Attributes:
-        train: Of the training set.
+        train: Of the training set, or of some of it.
         train_cost: Of its backward passes.
         queries: Of the queries.
         query_cost: Of theirs.
+        of_whole: What is known of the whole training set; None: ``train`` is all of it.
     """
 
     train: Side
     train_cost: Cost
     queries: Side
     query_cost: Cost
+    of_whole: Whole | None = None
 
     @cached_property
-    def curvature(self) -> Curvature:
-        """The training features, decomposed."""
-        return Curvature(self.train.features)
+    def whole(self) -> Whole:
+        """What a method may ask of the whole training set's rows."""
+        return InMemory(self.train.features) if self.of_whole is None else self.of_whole
+
+    @cached_property
+    def coordinates(self) -> Tensor:
+        """The training samples' rows in the curvature's basis, ``[train, rank]``."""
+        return self.whole.coordinates(self.train.features)
 
 
 Bank = dict[Feature, Pair]

@@ -32,6 +32,7 @@ class GradientDot(FeatureAttributor):
     """Inner products of gradients at the last checkpoint (Charpiat et al., NeurIPS 2019)."""
 
     name = "gradient dot"
+    sample_by_sample = True
 
     def needs(self) -> list[Feature]:
         """See ``FeatureAttributor.needs``."""
@@ -58,6 +59,7 @@ class TracInCP(FeatureAttributor):
     """``sum_k eta_k <g_q^k, g_i^k>`` (Pruthi et al., NeurIPS 2020)."""
 
     name = "TracInCP"
+    sample_by_sample = True
 
     def needs(self) -> list[Feature]:
         """See ``FeatureAttributor.needs``."""

@@ -36,10 +36,6 @@ class Limit(NamedTuple):
             )
 
 
-BLOCK = 4096
-"""Rows that are made wide at a time."""
-
-
 def kernel_weights(query_kernel: Tensor, train_kernel: Tensor, damping: float) -> Tensor:
     """Return ``k(q, X) (k(X, X) + lambda I)^-1``, ``[query, train]``.
 
@@ -65,17 +61,20 @@ def cubic(train: Tensor, queries: Tensor, damping: float) -> Tensor:
     return kernel_weights(_cubed(theirs @ own.T), _cubed(own @ own.T), damping).to(train.dtype)
 
 
-def linear(train: Tensor, queries: Tensor, damping: float) -> Tensor:
-    """Return the weights by ``k(x, y) = <x, y>``, ``q^T (X^T X + lambda I)^-1 x_i``.
+def linear(gram: Tensor, count: int, train: Tensor, queries: Tensor, damping: float) -> Tensor:
+    """Return the weights by ``k(x, y) = <x, y>``: ``q^T (X^T X + lambda I)^-1 x_i``.
 
-    A matrix ``[d, d]`` is formed and none ``[train, train]``; see ``cubic`` for the arguments.
+    No matrix ``[train, train]`` is formed.
+
+    Args:
+        gram: ``X^T X``, ``[d, d]``.
+        count: Number of rows of ``X``.
+        train: Those of them that are wanted, ``[row, d]``.
+        queries: ``[query, d]``.
+        damping: See above.
     """
-    gram = wide(train[:0]).new_zeros(train.shape[1], train.shape[1])
-    for start in range(0, len(train), BLOCK):
-        block = wide(train[start : start + BLOCK])
-        gram.addmm_(block.T, block)
-    gram.diagonal().add_(damping * gram.diagonal().sum() / len(train))
-    solved = torch.cholesky_solve(wide(queries).T, torch.linalg.cholesky(gram))
+    damped = gram + torch.eye(len(gram)).to(gram) * (damping * gram.trace() / count)
+    solved = torch.cholesky_solve(wide(queries).T, torch.linalg.cholesky(damped))
     return solved.T.to(train.dtype) @ train.T
 
 

@@ -27,13 +27,32 @@ from retrac_plugin.methods.setting import A_TIMESTEP, Gradients
 from retrac_plugin.model.outputs import LOSS, PROBE, Output
 
 
+def cubic_scores(pair: Pair, damping: float) -> Tensor:
+    """Return the sum over timesteps by the kernel ``((1 + <c, c'>) / 2)^3``, ``[query, train]``."""
+    return reduce(torch.add, (cubic(*both, damping) for both in centred_sides(pair)))
+
+
+def linear_scores(pair: Pair, damping: float) -> Tensor:
+    """Return the same by ``<c, c'>``, for all of the training set or for some of it."""
+    grams, count = pair.whole.centred_gram, pair.whole.count
+    parts = zip(grams, centred_sides(pair), strict=True)
+    return reduce(torch.add, (linear(gram, count, *both, damping) for gram, both in parts))
+
+
+def centred_sides(pair: Pair) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield ``c_t`` of both sides, ``[train, d]`` and ``[query, d]``, timestep by timestep."""
+    sides = pair.whole.mean, pair.train.features.unbind(1), pair.queries.features.unbind(1)
+    for mean, own, theirs in zip(*sides, strict=True):
+        yield directions(own - mean), directions(theirs - mean)
+
+
 class Recipe(NamedTuple):
     """What the methods differ in."""
 
     output: Output
     """Of what the gradient is taken."""
-    weights: Callable[[Tensor, Tensor, float], Tensor]
-    """``(train [train, d], queries [query, d], damping) -> [query, train]``."""
+    scores: Callable[[Pair, float], Tensor]
+    """``(both sides, damping) -> [query, train]``."""
     damping: float
     """Unless told otherwise."""
     engine: EngineFactory | None = None
@@ -60,7 +79,7 @@ class RetracKernel(FeatureAttributor):
     name = "ReTrac kernel"
     limit: ClassVar[Limit | None] = Limit(instead="retrac-ridge")
     gradients: ClassVar[Gradients] = A_TIMESTEP
-    recipe: ClassVar[Recipe] = Recipe(PROBE, cubic, damping=1.0)
+    recipe: ClassVar[Recipe] = Recipe(PROBE, cubic_scores, damping=1.0)
 
     def __init__(self, *args: Any, damping: float | None = None, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -76,8 +95,7 @@ class RetracKernel(FeatureAttributor):
     def score(self, bank: Bank) -> Tensor:
         """See ``FeatureAttributor.score``."""
         (feature,) = self.needs()
-        sides = centred_sides(bank[feature])
-        return reduce(torch.add, (self.recipe.weights(*both, self.damping) for both in sides))
+        return self.recipe.scores(bank[feature], self.damping)
 
     def about(self) -> dict[str, Any]:
         """See ``FeatureAttributor.about``."""
@@ -89,7 +107,8 @@ class RetracRidge(RetracKernel):
 
     name = "ReTrac ridge"
     limit = None
-    recipe = Recipe(PROBE, linear, damping=0.2)
+    sample_by_sample = True
+    recipe = Recipe(PROBE, linear_scores, damping=0.2)
 
 
 class ActivationKernel(RetracKernel):
@@ -99,7 +118,7 @@ class ActivationKernel(RetracKernel):
     """
 
     name = "activation kernel"
-    recipe = Recipe(LOSS, cubic, damping=1.0, engine=Activations)
+    recipe = Recipe(LOSS, cubic_scores, damping=1.0, engine=Activations)
 
 
 class UntrainedKernel(ActivationKernel):
@@ -109,13 +128,4 @@ class UntrainedKernel(ActivationKernel):
     """
 
     name = "untrained kernel"
-    recipe = Recipe(LOSS, cubic, damping=1.0, engine=untrained_activations)
-
-
-def centred_sides(pair: Pair) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield ``c_t`` of both sides, ``[train, d]`` and ``[query, d]``, timestep by timestep."""
-    for own, theirs in zip(
-        pair.train.features.unbind(1), pair.queries.features.unbind(1), strict=True
-    ):
-        mean = own.mean(0)
-        yield directions(own - mean), directions(theirs - mean)
+    recipe = Recipe(LOSS, cubic_scores, damping=1.0, engine=untrained_activations)

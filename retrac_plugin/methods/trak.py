@@ -36,6 +36,7 @@ class TRAK(FeatureAttributor):
     """
 
     name = "TRAK"
+    sample_by_sample = True
     output: ClassVar[outputs.Output] = outputs.LOSS
     treatment: ClassVar[Treatment] = KEPT
     tunable: ClassVar[dict[str, tuple[float, ...]]] = {"damping": DAMPINGS}
@@ -54,7 +55,8 @@ class TRAK(FeatureAttributor):
         """See ``FeatureAttributor.score``."""
         (feature,) = self.needs()
         pair = bank[feature]
-        return pair.curvature.scores(pair.queries.features, self.damping) * self.scale(pair)
+        curvature, rows = pair.whole.curvature, pair.coordinates
+        return curvature.scores(pair.queries.features, rows, self.damping) * self.scale(pair)
 
     def scale(self, pair: Pair) -> Tensor:
         """Return the factor of each training sample, ``[train]``."""
@@ -72,7 +74,7 @@ class RelativeInfluence(TRAK):
 
     def scale(self, pair: Pair) -> Tensor:
         """See ``TRAK.scale``."""
-        return unit_norm(pair.curvature.inverse_norms(self.damping))
+        return unit_norm(pair.whole.curvature.inverse_norms(pair.coordinates, self.damping))
 
 
 class RenormalisedInfluence(TRAK):

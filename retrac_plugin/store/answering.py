@@ -20,6 +20,7 @@ from retrac_plugin.store.describing import kind_of
 from retrac_plugin.store.questions import Question
 from retrac_plugin.store.rows import Rows
 from retrac_plugin.store.store import Store
+from retrac_plugin.store.whole import OnDisk
 
 CHUNK = 2**18
 """Numbers of rows that are made float32 at a time: what a processor's cache holds."""
@@ -30,9 +31,7 @@ _FREE = Cost(0.0, 0)
 class Stored(NamedTuple):
     """One feature of both sides, the training set's on disk."""
 
-    rows: Rows
-    places: Tensor
-    """``[train]``: where each sample's row lies."""
+    whole: OnDisk
     queries: Side
 
 
@@ -54,7 +53,8 @@ def open_features(
                 feature.checkpoint, bar.update, output=feature.output, engine=feature.engine
             )
             rows, places = rows_of(store, at, feature, train)
-            found[feature] = Stored(rows, places, question.query_side(at, feature, queries))
+            theirs = question.query_side(at, feature, queries)
+            found[feature] = Stored(OnDisk(rows, places, theirs.features), theirs)
             del at  # or this checkpoint's weights stay while the next one loads
     return found
 
@@ -92,15 +92,14 @@ def score_parts(
     The store is read once, from its first row to its last, and no more than a piece of a shard is
     in memory.
     """
-    first = next(iter(found.values()))
+    first = next(iter(found.values())).whole
     numbers = sum(stored.queries.features[0].numel() for stored in found.values())
     for which, side in first.rows.parts(first.places, max(1, CHUNK // numbers)):
         bank = {}
-        for feature, stored in found.items():
-            own = side if stored is first else stored.rows.side(stored.places[which])
-            theirs = stored.queries
-            moved = Side(*(part.to(theirs.features) for part in own))
-            bank[feature] = Pair(moved, _FREE, theirs, _FREE)
+        for feature, (whole, queries) in found.items():
+            own = side if whole is first else whole.rows.side(whole.places[which])
+            moved = Side(*(part.to(queries.features) for part in own))
+            bank[feature] = Pair(moved, _FREE, queries, _FREE, whole)
         yield which, question.score(bank)
 
 

@@ -8,7 +8,7 @@ from typing import Any, Protocol, cast
 import torch
 from torch import Tensor
 
-from retrac_plugin.attribution.attributors import DiffusionAttributor
+from retrac_plugin.attribution.attributors import DiffusionAttributor, scores_by_itself
 from retrac_plugin.attribution.features import KEPT, UNIT, Side, features_of
 from retrac_plugin.attribution.passes import CheckpointPass
 from retrac_plugin.attribution.rescaling import keep_norm
@@ -110,7 +110,15 @@ class OfPaper:
 
 
 def question_of(attributor: Any) -> Question | None:
-    """Return what a store is asked by a method, None if it can answer none by it."""
+    """Return what a store is asked by a method; None if it takes the training set's rows whole.
+
+    A class that another package derives from one of ours has to say itself that it scores sample by
+    sample.
+    """
     if isinstance(attributor, DiffusionAttributor):
-        return OfPaper(attributor)
-    return OfFeatures(attributor) if isinstance(attributor, FeatureAttributor) else None
+        return None if scores_by_itself(attributor) else OfPaper(attributor)
+    if not isinstance(attributor, FeatureAttributor) or not attributor.sample_by_sample:
+        return None
+    kind = type(attributor)
+    trusted = kind.__module__.startswith("retrac_plugin.") or "sample_by_sample" in vars(kind)
+    return OfFeatures(attributor) if trusted else None
