@@ -80,6 +80,11 @@ def retrac_register_commands() -> Iterable[CommandEntry]:
         _lazily("cli.attribute", "attribute"),
     )
     yield CommandEntry(
+        "featurize",
+        "Compute the training set's features once, to answer questions in seconds.",
+        _lazily("cli.featurize", "featurize"),
+    )
+    yield CommandEntry(
         "estimate",
         "Say what an attribution will take: time, memory and disk.",
         _lazily("cli.estimate", "estimate"),

@@ -47,6 +47,12 @@ if TYPE_CHECKING:
 )
 @repeats
 @click.option(
+    "--store",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder that `retrac featurize` filled for the same methods and options: the pictures' "
+    "gradients alone are computed then.",
+)
+@click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
     default=Path("retrac-scores"),
@@ -61,6 +67,7 @@ def attribute(
     methods: tuple[str, ...],
     top: int,
     repeats: int | None,
+    store: Path | None,
     out: Path,
     page: bool,
     job: Job,
@@ -86,7 +93,7 @@ def attribute(
         raise InputError(f"--top {top} is larger than the training set ({len(examples)})")
     names = chosen(methods, len(examples))
     attributors = dict(zip(names, job.attributors(found, names), strict=True))
-    every = scored(attributors, prepared(examples), pictures, found, repeats)
+    every = scored(attributors, prepared(examples), pictures, found, repeats, store)
     kept = []
     for name, returned in every:
         checked = check_scores(returned, name, len(pictures), len(examples))

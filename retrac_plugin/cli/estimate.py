@@ -12,6 +12,7 @@ from retrac_plugin.cli.computing import max_memory, query_store
 from retrac_plugin.cli.drawing import repeats, repeats_of
 from retrac_plugin.cli.job import Job, job
 from retrac_plugin.cli.methods import methods
+from retrac_plugin.cli.numbers import size
 from retrac_plugin.cli.telling import tell
 
 if TYPE_CHECKING:
@@ -68,25 +69,18 @@ def _print(cost: Estimate, starting: float, cache: Path) -> None:
     }
     of = ", ".join(f"{name} {_duration(seconds)}" for name, seconds in parts.items() if seconds)
     tell(f"time    {_duration(sum(parts.values()))}: {of}")
-    gradients = f"{_size(cost.query_bytes)} of it the queries' gradients"
+    gradients = f"{size(cost.query_bytes)} of it the queries' gradients"
     if cost.device_memory:
-        tell(f"GPU     {_size(cost.device_memory)}, {gradients}")
-        tell(f"memory  {_size(cost.memory)}")
+        tell(f"GPU     {size(cost.device_memory)}, {gradients}")
+        tell(f"memory  {size(cost.memory)}")
     else:
-        tell(f"memory  {_size(cost.memory)}, {gradients}")
-    encoded = f", {_size(cost.cache)} in {cache}" if cost.cache else ""
-    tell(f"disk    {_size(cost.scores)} for scores{encoded}")
+        tell(f"memory  {size(cost.memory)}, {gradients}")
+    encoded = f", {size(cost.cache)} in {cache}" if cost.cache else ""
+    tell(f"disk    {size(cost.scores)} for scores{encoded}")
 
 
 def _duration(seconds: float) -> str:
-    for unit, size in (("h", 3600), ("min", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.1f} {unit}"
+    for unit, length in (("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.1f} {unit}"
     return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
-
-
-def _size(size: int) -> str:
-    for unit, power in (("GB", 9), ("MB", 6), ("kB", 3)):
-        if size >= 10**power:
-            return f"{size / 10**power:.3g} {unit}"
-    return f"{size} B"

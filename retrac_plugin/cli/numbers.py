@@ -1,4 +1,4 @@
-"""Scores as text: with the digits that tell them apart."""
+"""Numbers as text: scores with the digits that tell them apart, sizes in their units."""
 
 from __future__ import annotations
 
@@ -21,3 +21,11 @@ def signed(values: Sequence[float], fewest: int = 3) -> list[str]:
         if len(set(texts)) == different:
             break
     return texts
+
+
+def size(count: int) -> str:
+    """Return a number of bytes in the largest unit that it fills."""
+    for unit, power in (("GB", 9), ("MB", 6), ("kB", 3)):
+        if count >= 10**power:
+            return f"{count / 10**power:.3g} {unit}"
+    return f"{count} B"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from retrac_plugin.cli.drawing import repeats_of
@@ -14,7 +15,12 @@ if TYPE_CHECKING:
 
 
 def scored(
-    attributors: Mapping[str, Any], train: Any, queries: Any, run: Run, repeats: int | None
+    attributors: Mapping[str, Any],
+    train: Any,
+    queries: Any,
+    run: Run,
+    repeats: int | None,
+    store: Path | None = None,
 ) -> Iterator[tuple[str, Scores]]:
     """Yield the scores of each method, by name; ours share gradients, and are repeated.
 
@@ -24,7 +30,11 @@ def scored(
         queries: The images to explain.
         run: The training run.
         repeats: How often to draw; None: what each kind does unless told otherwise.
+        store: Where the training set's features are; None: they are computed.
     """
+    if store is not None:
+        yield from _from_store(store, attributors, train, queries, repeats)
+        return
     from retrac_plugin.attribution import repeats as of_paper
     from retrac_plugin.attribution.attributors import DiffusionAttributor
     from retrac_plugin.methods import repeats as on_features
@@ -43,3 +53,14 @@ def scored(
         if repeats is not None and repeats > 1:
             tell(f"{name} is scored once: it does not say how its draws are repeated")
         yield name, attributor.attribute(train, queries)
+
+
+def _from_store(
+    folder: Path, attributors: Mapping[str, Any], train: Any, queries: Any, repeats: int | None
+) -> Iterator[tuple[str, Scores]]:
+    from retrac_plugin.store.attributing import attribute_from
+    from retrac_plugin.store.store import Store
+
+    if repeats is not None and repeats > 1:
+        tell("scored once: a store has one draw of what training did not record")
+    yield from attribute_from(Store.open(folder), attributors, train, queries)

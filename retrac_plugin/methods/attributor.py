@@ -21,8 +21,10 @@ from retrac_plugin.methods.features import (
     Bank,
     Feature,
     QuerySide,
+    TrainSide,
     add_features,
     as_they_are,
+    computed,
     cost_of,
     drop_features,
 )
@@ -83,14 +85,18 @@ class FeatureAttributor(GradientMethod):
 
 
 def attribute_together(
-    attributors: Sequence[FeatureAttributor], train: Examples, queries: Examples
+    attributors: Sequence[FeatureAttributor],
+    train: Examples,
+    queries: Examples,
+    train_side: TrainSide = computed,
 ) -> list[Scores]:
     """Return the scores of several methods; each feature is computed once.
 
     See ``attribute_in_turn``; a subclass that overrides ``attribute`` is asked by itself.
+    ``train_side`` gives the training set's side of a feature.
     """
     sharing = [each for each in attributors if not scores_by_itself(each)]
-    shared = iter(list(_sharing_in_turn(sharing, train, queries)) if sharing else [])
+    shared = iter(list(_sharing_in_turn(sharing, train, queries, train_side)) if sharing else [])
     return [
         each.attribute(train, queries) if scores_by_itself(each) else next(shared)
         for each in attributors
@@ -128,7 +134,10 @@ def scores_by_itself(attributor: FeatureAttributor) -> bool:
 
 
 def _sharing_in_turn(
-    attributors: Sequence[FeatureAttributor], train: Examples, queries: Examples
+    attributors: Sequence[FeatureAttributor],
+    train: Examples,
+    queries: Examples,
+    train_side: TrainSide = computed,
 ) -> Iterator[Scores]:
     setting = attributors[0].setting.computing
     for other in attributors[1:]:
@@ -141,7 +150,7 @@ def _sharing_in_turn(
             attributor.limit.check(attributor.name, len(sources[0]))
     bank: Bank = {}
     for position, attributor in enumerate(attributors):
-        add_features(bank, setting, attributor.needs(), *sources)
+        add_features(bank, setting, attributor.needs(), *sources, train_side)
         yield _scores(attributor, bank)
         later = attributors[position + 1 :]
         drop_features(bank, (feature for other in later for feature in other.needs()))

@@ -13,7 +13,6 @@ from retrac_plugin.attribution.rescaling import directions
 from retrac_plugin.methods.curvature import Curvature
 from retrac_plugin.methods.kernel_ridge import wide
 
-
 Make = Callable[[], Tensor]
 Keep = Callable[[str, Make], Tensor]
 """``(name, make) -> sum``: keeps sums from one time to the next, or just makes them."""

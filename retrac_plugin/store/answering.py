@@ -50,11 +50,12 @@ def open_features(
     with setting.bar(len(needs) * len(queries), "queries") as bar:
         for feature in needs:
             at = setting.at(
-                feature.checkpoint, bar.update, output=feature.output, engine=feature.engine
+                feature.checkpoint, lambda _: None, output=feature.output, engine=feature.engine
             )
             rows, places = rows_of(store, at, feature, train)
             theirs = question.query_side(at, feature, queries)
             found[feature] = Stored(OnDisk(rows, places, theirs.features), theirs)
+            bar.update(len(queries))
             del at  # or this checkpoint's weights stay while the next one loads
     return found
 

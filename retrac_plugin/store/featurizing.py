@@ -17,7 +17,7 @@ from retrac_plugin.store.describing import kind_of
 from retrac_plugin.store.key_list import KeyList
 from retrac_plugin.store.rows import Rows, missing
 from retrac_plugin.store.shards import Shard
-from retrac_plugin.store.store import Store, check_rank
+from retrac_plugin.store.store import Store, check_share
 
 
 @dataclass
@@ -42,30 +42,27 @@ def featurize(
     setting: Setting,
     features: Iterable[Feature],
     train: ExampleSource,
-    *,
-    rank: int = 0,
-    world_size: int = 1,
+    share: tuple[int, int] = (0, 1),
     repair: bool = False,
 ) -> Done:
     """Compute the rows of some features of the training set that a store has not.
 
-    A shard is computed by one process, and the same by whichever: of ``world_size`` processes each
-    takes every ``world_size``-th, and none waits for another.
+    A shard is computed by one process, and the same by whichever: of several processes each takes
+    its share, and none waits for another.
 
     Args:
         store: Where they are kept.
         setting: The model and its checkpoints, and how gradients are taken.
         features: Which features; the training set's side of each.
         train: The training set: a dataset or a list.
-        rank: Which of the processes this is, from 0.
-        world_size: How many there are.
+        share: Which of the processes this is, from 0, and how many there are.
         repair: Read every shard that is there, and compute those anew that are damaged.
 
     Raises:
         RetracError: If the data, a checkpoint or a gradient cannot be used, or a shard cannot be
             written.
     """
-    check_rank(rank, world_size)
+    check_share(*share)
     check_deterministic(setting.model.network)
     wanted = sorted(dict.fromkeys(f.of_train for f in features), key=lambda f: f.checkpoint)
     keys: dict[Draws, KeyList] = {}
@@ -79,7 +76,7 @@ def featurize(
                 keys[feature.draws] = row_keys(train, feature.draws)
             own = keys[feature.draws]
             rows = store.adding(kind_of(at, feature)).adding(own)
-            for shard, is_ours in _needed(rows, own, rank, world_size):
+            for shard, is_ours in _needed(rows, own, *share):
                 if not _is_there(shard, repair, done):
                     if is_ours:
                         _compute(at, feature, train, own, shard)

@@ -100,6 +100,10 @@ class Store:
             made_with = {str(k): str(v) for k, v in found["versions"].items()}
             return cls(Path(folder), found["rows"], int(found["shard_samples"]), made_with)
 
+    def bytes(self) -> int:
+        """Return what it takes on disk."""
+        return sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file())
+
     def kinds(self) -> list[Kind]:
         """Return the kinds of rows that there are."""
         return [Kind.load(path.parent) for path in sorted(self.folder.glob(f"*/{KIND_FILE}"))]
@@ -159,7 +163,7 @@ def _told(options: dict[str, Any]) -> str:
     return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in options.items())
 
 
-def check_rank(rank: int, world_size: int) -> None:
+def check_share(rank: int, world_size: int) -> None:
     """Refuse a process that is none of so many.
 
     Raises:

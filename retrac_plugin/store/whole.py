@@ -17,7 +17,7 @@ from retrac_plugin.errors.guards import reading, writing
 from retrac_plugin.files import write_atomically
 from retrac_plugin.methods.curvature import Curvature
 from retrac_plugin.methods.kernel_ridge import wide
-from retrac_plugin.methods.whole import Make, Whole
+from retrac_plugin.methods.whole import InMemory, Make, Whole
 from retrac_plugin.store.rows import Rows
 
 FORMAT = 1
@@ -56,11 +56,13 @@ class OnDisk(Whole):
     def _decomposed(self) -> Tensor:
         """Return ``s^2`` beside ``V^T``, ``[rank, 1 + d]``."""
         width = self.like.shape[-1]
+        if self.count <= width:  # no larger in memory than the matrix [d, d]
+            rows = InMemory(torch.cat(list(self.parts())))
+            return _beside(rows.curvature)
         total = wide(self.like).new_zeros(width, width)
         for part in self.parts():
             total.addmm_(wide(part).T, wide(part))
-        found = Curvature.of_gram(total, self.count)
-        return torch.cat([found.squared[:, None], found.basis], dim=1)
+        return _beside(Curvature.of_gram(total, self.count))
 
     def _kept(self, name: str, make: Make) -> Tensor:
         path = self.rows.folder / f"{name}-{self._name}.safetensors"
@@ -70,6 +72,10 @@ class OnDisk(Whole):
             with writing(path):
                 write_atomically(path, lambda p: save_file({name: made}, p, about))
         return _read(path, name, about).to(self.like.device)
+
+
+def _beside(curvature: Curvature) -> Tensor:
+    return torch.cat([curvature.squared[:, None], curvature.basis], dim=1)
 
 
 def _read(path: Path, name: str, about: Mapping[str, str]) -> Tensor:

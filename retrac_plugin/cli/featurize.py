@@ -1,0 +1,86 @@
+"""``retrac featurize``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from retrac_plugin.cli.job import Job, job
+from retrac_plugin.cli.methods import check_method, chosen, methods
+from retrac_plugin.cli.numbers import size
+from retrac_plugin.cli.sharing import Share, share
+from retrac_plugin.cli.telling import tell
+from retrac_plugin.cli.training import prepared
+
+
+@click.command()
+@click.option(
+    "--store",
+    type=click.Path(file_okay=False, path_type=Path),
+    required=True,
+    help="Folder for the features; what is there already is not computed again.",
+)
+@methods
+@click.option(
+    "--rows",
+    type=click.Choice(["float32", "float16", "int8"]),
+    default="float16",
+    show_default=True,
+    help="In which numbers features are kept.",
+)
+@click.option(
+    "--shard-samples",
+    type=click.IntRange(1),
+    default=1024,
+    show_default=True,
+    help="Training images in a file: what is computed again after an interruption.",
+)
+@click.option("--repair", is_flag=True, help="Read all files, and compute damaged ones again.")
+@share
+@job()
+def featurize(
+    store: Path,
+    methods: tuple[str, ...],
+    rows: str,
+    shard_samples: int,
+    repair: bool,
+    share: Share,
+    job: Job,
+) -> None:
+    r"""Compute the training set's features once, for `retrac attribute --store`.
+
+    RUN is the folder of a training run. Killed at any moment, the same command goes on where it
+    was; with more training images it computes those alone. Several processes may work on one store,
+    on one machine or on many with a common folder: give each its --rank, or start them with
+    torchrun or as a Slurm array.
+
+    \b
+    retrac featurize RUN --train IMAGES --store STORE --method retrac-ridge
+    retrac attribute RUN --train IMAGES --store STORE --method retrac-ridge --queries PICTURES
+    """
+    from retrac_plugin.data.examples import ExampleSource
+    from retrac_plugin.store.attributing import features_of, setting_of
+    from retrac_plugin.store.featurizing import featurize as fill
+    from retrac_plugin.store.store import Store
+
+    for name in methods:
+        check_method(name)
+    found = job.read_run()
+    examples = job.train_examples(found)
+    names = chosen(methods, len(examples))
+    attributors = dict(zip(names, job.attributors(found, names), strict=True))
+    wanted = {name: features_of(name, each) for name, each in attributors.items()}
+    kept = Store.create(store, rows, shard_samples)
+    tell(found.description)
+    source, share_of = ExampleSource(prepared(examples), "train"), (share.rank, share.world_size)
+    features = [feature for own in wanted.values() for feature in own]
+    setting = setting_of(next(iter(attributors.values())))
+    done = fill(kept, setting, features, source, share_of, repair)
+    for path in done.damaged:
+        tell(f"computed again, since it was damaged: {path}")
+    others = f"; {done.left} are left to other processes" if done.left else ""
+    tell(
+        f"{done.computed} files computed, {done.found} were there{others}: "
+        f"{size(kept.bytes())} in {store}"
+    )

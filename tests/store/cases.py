@@ -1,0 +1,50 @@
+"""A small model with a store of its features."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from retrac_plugin import plugins
+from retrac_plugin.data.examples import ExampleSource
+from retrac_plugin.store.attributing import attribute_from, features_of, setting_of
+from retrac_plugin.store.featurizing import featurize
+from retrac_plugin.store.store import Store
+from tests.small import small_case
+
+TRAIN = 11
+SHARD = 4
+
+
+def case(**changes):
+    return small_case(**{"train": TRAIN, "dtype": torch.float32, **changes})
+
+
+def method(name, given, **options):
+    kind = plugins.get_attributor(name)
+    return kind(given.model, given.checkpoints, progress=False, **options)
+
+
+def fill(folder, attributor, train, *, rows="float32", share=(0, 1), repair=False):
+    """Compute what a store lacks for a method; returns what was done."""
+    store = Store.create(folder, rows, SHARD)
+    features = features_of("method", attributor)
+    source = ExampleSource(train, "train")
+    return featurize(store, setting_of(attributor), features, source, share, repair)
+
+
+def ask(folder, attributor, train, queries):
+    """Return scores from a store."""
+    ((_, scores),) = attribute_from(Store.open(folder), {"method": attributor}, train, queries)
+    return scores
+
+
+def content(folder):
+    """Return every file of a folder, by its name in it."""
+    paths = [path for path in sorted(Path(folder).rglob("*")) if path.is_file()]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
+
+
+def shards(folder):
+    return sorted(Path(folder).glob("*/???-??????.safetensors"))
