@@ -13,7 +13,7 @@ from retrac_plugin.attribution.passes import CheckpointPass
 from retrac_plugin.attribution.query_side import query_blocks
 from retrac_plugin.attribution.rescaling import Method
 from retrac_plugin.attribution.train_side import train_products
-from retrac_plugin.data.examples import Examples, ExampleSource
+from retrac_plugin.data.examples import Examples, ExampleSource, as_source
 
 
 class Scored(NamedTuple):
@@ -28,7 +28,9 @@ class Scored(NamedTuple):
 
 
 @within_memory()
-def score(job: Job, methods: Sequence[Method], train: Examples, queries: Examples) -> Scored:
+def score(
+    job: Job, methods: Sequence[Method], train: Examples | ExampleSource, queries: Examples
+) -> Scored:
     """Return the influence of every training sample on every query, by each method.
 
     Each checkpoint is loaded once; each block of queries costs one pass over the training set.
@@ -36,14 +38,14 @@ def score(job: Job, methods: Sequence[Method], train: Examples, queries: Example
     Args:
         job: What decides gradients.
         methods: What becomes of their norms.
-        train: The training set.
+        train: The training set, or a part of it.
         queries: The images to explain.
 
     Raises:
         RetracError: If the data, a checkpoint or a gradient cannot be used.
     """
     setting = job.setting
-    sources = ExampleSource(train, "train"), ExampleSource(queries, "queries")
+    sources = as_source(train, "train"), ExampleSource(queries, "queries")
     num_train, num_queries = map(len, sources)
     found = Scored(
         setting.zeros(len(methods), num_queries, num_train),

@@ -14,7 +14,7 @@ from retrac_plugin.cli.job import Job, job, takes_alike
 from retrac_plugin.cli.methods import check_method, chosen, methods
 from retrac_plugin.cli.output import check_output
 from retrac_plugin.cli.paging import page, try_page
-from retrac_plugin.cli.scoring import scored
+from retrac_plugin.cli.scoring import from_store, scored
 from retrac_plugin.cli.telling import tell
 from retrac_plugin.cli.top_lists import top_lists
 from retrac_plugin.cli.training import EXISTING, prepared
@@ -53,6 +53,13 @@ if TYPE_CHECKING:
     "gradients alone are computed then.",
 )
 @click.option(
+    "--exact",
+    type=click.IntRange(1),
+    help="With --store, for diffusion-tracin and diffusion-retrac: compute the exact scores of so "
+    "many images at either end of each picture's list, and say how many of the ten highest may be "
+    "missing.",
+)
+@click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
     default=Path("retrac-scores"),
@@ -68,6 +75,7 @@ def attribute(
     top: int,
     repeats: int | None,
     store: Path | None,
+    exact: int | None,
     out: Path,
     page: bool,
     job: Job,
@@ -82,6 +90,7 @@ def attribute(
     from retrac_plugin.attribution.checking import check_scores
     from retrac_plugin.errors import InputError
 
+    source = from_store(store, exact)
     for name in methods:  # what fails at the end is told of before the work
         check_method(name)
         check_output(out / f"{name}.safetensors")
@@ -93,7 +102,7 @@ def attribute(
         raise InputError(f"--top {top} is larger than the training set ({len(examples)})")
     names = chosen(methods, len(examples))
     attributors = dict(zip(names, job.attributors(found, names), strict=True))
-    every = scored(attributors, prepared(examples), pictures, found, repeats, store)
+    every = scored(attributors, prepared(examples), pictures, found, repeats, source)
     kept = []
     for name, returned in every:
         checked = check_scores(returned, name, len(pictures), len(examples))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ def scored(
     queries: Any,
     run: Run,
     repeats: int | None,
-    store: Path | None = None,
+    source: FromStore | None = None,
 ) -> Iterator[tuple[str, Scores]]:
     """Yield the scores of each method, by name; ours share gradients, and are repeated.
 
@@ -30,10 +31,10 @@ def scored(
         queries: The images to explain.
         run: The training run.
         repeats: How often to draw; None: what each kind does unless told otherwise.
-        store: Where the training set's features are; None: they are computed.
+        source: The store that answers; None: everything is computed.
     """
-    if store is not None:
-        yield from _from_store(store, attributors, train, queries, repeats)
+    if source is not None:
+        yield from source.scored(attributors, train, queries, repeats)
         return
     from retrac_plugin.attribution import repeats as of_paper
     from retrac_plugin.attribution.attributors import DiffusionAttributor
@@ -55,12 +56,59 @@ def scored(
         yield name, attributor.attribute(train, queries)
 
 
-def _from_store(
-    folder: Path, attributors: Mapping[str, Any], train: Any, queries: Any, repeats: int | None
-) -> Iterator[tuple[str, Scores]]:
-    from retrac_plugin.store.attributing import attribute_from
-    from retrac_plugin.store.store import Store
+@dataclass(frozen=True)
+class FromStore:
+    """Answers from a store.
 
-    if repeats is not None and repeats > 1:
-        tell("scored once: a store has one draw of what training did not record")
-    yield from attribute_from(Store.open(folder), attributors, train, queries)
+    Attributes:
+        folder: Where it lies.
+        exact: How many images at either end of each list are computed exactly; None: none.
+    """
+
+    folder: Path
+    exact: int | None
+
+    def scored(
+        self, attributors: Mapping[str, Any], train: Any, queries: Any, repeats: int | None
+    ) -> Iterator[tuple[str, Scores]]:
+        """Yield the scores of each method, by name."""
+        from retrac_plugin.store.attributing import attribute_from
+        from retrac_plugin.store.exact import check_exact, with_exact
+        from retrac_plugin.store.store import Store
+
+        if repeats is not None and repeats > 1:
+            tell("scored once: a store has one draw of what training did not record")
+        if self.exact is not None:
+            for attributor in attributors.values():
+                check_exact(attributor)
+        store = Store.open(self.folder)
+        for name, scores in attribute_from(store, attributors, train, queries):
+            if self.exact is None:
+                yield name, scores
+                continue
+            found = with_exact(scores, attributors[name], train, queries, self.exact)
+            tell(_told(found))
+            yield name, found
+
+
+def from_store(folder: Path | None, exact: int | None) -> FromStore | None:
+    """Return where answers come from, None if they are computed.
+
+    Raises:
+        InputError: If exact scores are asked for without a store.
+    """
+    from retrac_plugin.errors import InputError
+
+    if folder is None and exact is not None:
+        raise InputError("--exact goes with --store: without one every score is exact")
+    return None if folder is None else FromStore(folder, exact)
+
+
+def _told(scores: Scores) -> str:
+    about = scores.about
+    return (
+        f"{about['exact_scores']} images of the short lists have exact scores; those of the others "
+        f"are estimates, with a standard error of {about['standard_error_of_others']:.2g}. Of each "
+        f"picture's ten highest, {about['expected_missing_of_ten']:.2g} are expected to be among "
+        "those"
+    )

@@ -120,6 +120,11 @@ class ExampleSource:
             yield collate([as_fields(self.data[i], self.role) for i in wanted], wanted, self.role)
 
 
+def as_source(examples: Examples | ExampleSource, role: str) -> ExampleSource:
+    """Return examples as a source; one that is a part of another stays as it is."""
+    return examples if isinstance(examples, ExampleSource) else ExampleSource(examples, role)
+
+
 def gathered(blocks: Iterable[Block], at_once: int) -> Iterator[list[Block]]:
     """Yield consecutive blocks together, as many as hold at most ``at_once`` examples."""
     together: list[Block] = []

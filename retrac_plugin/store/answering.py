@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from retrac_plugin.attribution.features import Side
+from retrac_plugin.attribution.features import KEPT, Side
 from retrac_plugin.attribution.passes import CheckpointPass
 from retrac_plugin.attribution.scores import Scores
 from retrac_plugin.data.examples import Examples, ExampleSource
@@ -87,8 +87,8 @@ def side_from(store: Store) -> Callable[[CheckpointPass, Feature, ExampleSource]
 
 def score_parts(
     question: Question, found: dict[Feature, Stored]
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield which of the training set, ``[some]``, and their scores ``[query, some]``.
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Yield which of the training set ``[some]``, their scores ``[query, some]``, and their norms.
 
     The store is read once, from its first row to its last, and no more than a piece of a shard is
     in memory.
@@ -101,7 +101,8 @@ def score_parts(
             own = side if whole is first else whole.rows.side(whole.places[which])
             moved = Side(*(part.to(queries.features) for part in own))
             bank[feature] = Pair(moved, _FREE, queries, _FREE, whole)
-        yield which, question.score(bank)
+        norms = torch.stack([pair.train.norms for pair in bank.values()])
+        yield which, question.score(bank), norms
 
 
 def scores_from(store: Store, question: Question, train: Examples, queries: Examples) -> Scores:
@@ -119,6 +120,10 @@ def scores_from(store: Store, question: Question, train: Examples, queries: Exam
     sources = ExampleSource(train, "train"), ExampleSource(queries, "queries")
     found = open_features(store, question, *sources)
     values = question.setting.zeros(len(sources[1]), len(sources[0]))
-    for which, part in score_parts(question, found):
+    norms = question.setting.zeros(len(found), len(sources[0]))
+    for which, part, of_rows in score_parts(question, found):
         values[:, which.to(values.device)] = part
-    return Scores(values, about={**question.about(), "store": str(store.folder)})
+        norms[:, which.to(values.device)] = of_rows
+    kept = all(feature.treatment is KEPT for feature in found)
+    about = {**question.about(), "store": str(store.folder)}
+    return Scores(values, norms if kept else None, about)

@@ -1,0 +1,138 @@
+"""``retrac featurize`` and ``retrac attribute --store``, called as a user calls them."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from click.testing import CliRunner
+
+from retrac_plugin import Scores
+from retrac_plugin.cli import main
+from tests.run_folders import record, write_images, write_run
+
+TRAIN = 10
+METHODS = ("--method", "diffusion-retrac", "--method", "retrac-ridge")
+FEW = ("--timesteps", 2)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("stores")
+    levels = torch.randint(256, (TRAIN, 8, 8), generator=torch.Generator().manual_seed(0))
+    images = levels[:, None].float() / 127.5 - 1
+    run = write_run(folder / "run", steps=(90, 500))
+    record(run, images, steps=(90, 500))
+    write_images(folder / "train.safetensors", images)
+    write_images(folder / "queries.safetensors", images[:2] * 0.5)
+    return folder
+
+
+def featurize(files, store, *more, env=None):
+    arguments = [files / "run", "--train", files / "train.safetensors", "--store", store]
+    given = [*arguments, *FEW, *METHODS, "--shard-samples", 4, *more]
+    return CliRunner().invoke(main, ["featurize", *map(str, given)], env=env)
+
+
+def attribute(files, out, *more):
+    arguments = [files / "run", "--train", files / "train.safetensors", "--out", out, *FEW]
+    given = [*arguments, "--queries", files / "queries.safetensors", *METHODS, "-k", 3, *more]
+    return CliRunner().invoke(main, ["attribute", *map(str, given)])
+
+
+def test_a_store_answers_as_an_attribution_does(files, tmp_path):
+    first = featurize(files, tmp_path / "store")
+    assert first.exit_code == 0, first.output
+    assert "9 files computed, 0 were there" in first.output
+    again = featurize(files, tmp_path / "store")
+    assert "0 files computed, 9 were there" in again.output
+    asked = attribute(files, tmp_path / "asked", "--store", tmp_path / "store")
+    assert asked.exit_code == 0, asked.output
+    direct = attribute(files, tmp_path / "direct")
+    assert direct.exit_code == 0, direct.output
+    for name in ("diffusion-retrac", "retrac-ridge"):
+        found = Scores.load(tmp_path / "asked" / f"{name}.safetensors")
+        expected = Scores.load(tmp_path / "direct" / f"{name}.safetensors")
+        pair = torch.stack([found.values.flatten(), expected.values.flatten()])
+        assert torch.corrcoef(pair)[0, 1] > 0.99
+        assert found.about["store"] == str(tmp_path / "store")
+        assert found.train_names == expected.train_names
+    assert (tmp_path / "asked" / "index.html").is_file()
+
+
+def test_exact_scores_are_those_of_an_attribution(files, tmp_path):
+    featurize(files, tmp_path / "store")
+    one = ("--method", "diffusion-retrac")
+    refused = attribute(files, tmp_path / "out", "--store", tmp_path / "store", "--exact", 5)
+    assert refused.exit_code == 1
+    assert "expected diffusion-tracin or diffusion-retrac, got a RetracRidge" in refused.output
+    given = [files / "run", "--train", files / "train.safetensors", "--out", tmp_path / "out"]
+    given += ["--queries", files / "queries.safetensors", *one, *FEW, "-k", 3, "--exact", TRAIN]
+    alone = CliRunner().invoke(main, ["attribute", *map(str, given)])
+    assert alone.exit_code == 1
+    assert "--exact goes with --store" in alone.output
+    whole = CliRunner().invoke(
+        main, ["attribute", *map(str, given), "--store", str(tmp_path / "store")]
+    )
+    assert whole.exit_code == 0, whole.output
+    assert f"{TRAIN} images of the short lists have exact scores" in whole.output
+    attribute(files, tmp_path / "direct")
+    found = Scores.load(tmp_path / "out" / "diffusion-retrac.safetensors").values
+    expected = Scores.load(tmp_path / "direct" / "diffusion-retrac.safetensors").values
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    "names", [("RANK", "WORLD_SIZE"), ("SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_COUNT")]
+)
+def test_processes_are_told_apart_by_what_started_them(files, tmp_path, names):
+    for rank in range(2):
+        environment = dict(zip(names, (str(rank), "2"), strict=True))
+        done = featurize(files, tmp_path / "store", env=environment)
+        assert done.exit_code == 0, done.output
+    assert "are left to other processes" not in done.output
+    assert "0 files computed, 9 were there" in featurize(files, tmp_path / "store").output
+
+
+def test_options_that_differ_from_the_stores_are_refused_by_name(files, tmp_path):
+    featurize(files, tmp_path / "store")
+    other = featurize(files, tmp_path / "store", "--rows", "int8")
+    assert other.exit_code == 1
+    assert "made with rows float16" in other.output
+    asked = attribute(files, tmp_path / "out", "--store", tmp_path / "store", "--seed", 1)
+    assert asked.exit_code == 1
+    assert "differ in draws: Shared(count=2, --noise-draws 1, --seed 0)" in asked.output
+    assert not list((tmp_path / "out").glob("retrac-ridge*"))
+
+
+def test_more_training_images_are_computed_alone(files, tmp_path):
+    store = tmp_path / "store"
+    arguments = ["featurize", files / "run", "--store", store, *FEW, "--method", "retrac-ridge"]
+    few = write_images(
+        tmp_path / "few.safetensors",
+        torch.linspace(-1, 1, 6 * 64).view(6, 1, 8, 8),
+    )
+    more = write_images(
+        tmp_path / "more.safetensors",
+        torch.cat([torch.linspace(-1, 1, 6 * 64).view(6, 1, 8, 8), torch.zeros(1, 1, 8, 8)]),
+    )
+    for train, told in ((few, "1 files computed, 0"), (more, "1 files computed, 1")):
+        run = write_run(tmp_path / train.stem, steps=(90,))
+        arguments[1] = run
+        done = CliRunner().invoke(main, [*map(str, arguments), "--train", str(train)])
+        assert done.exit_code == 0, done.output
+        assert told in done.output
+
+
+def test_a_closed_pipe_loses_no_scores(files, tmp_path):
+    featurize(files, tmp_path / "store")
+    command = [sys.executable, "-m", "retrac_plugin", "attribute", files / "run", *FEW, *METHODS]
+    command += ["--train", files / "train.safetensors", "--queries", files / "queries.safetensors"]
+    command += ["--store", tmp_path / "store", "--out", tmp_path / "out", "--no-page", "-k", 2]
+    with subprocess.Popen(
+        [*map(str, command)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=os.environ
+    ) as process:
+        process.stdout.readline()
+        process.stdout.close()
+    assert len(list((tmp_path / "out").glob("*.safetensors"))) == 2
