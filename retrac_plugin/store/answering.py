@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -93,16 +93,28 @@ def score_parts(
     The store is read once, from its first row to its last, and no more than a piece of a shard is
     in memory.
     """
-    first = next(iter(found.values())).whole
     numbers = sum(stored.queries.features[0].numel() for stored in found.values())
-    for which, side in first.rows.parts(first.places, max(1, CHUNK // numbers)):
+    wholes = [stored.whole for stored in found.values()]
+    for which, sides in _together(wholes, max(1, CHUNK // numbers)):
         bank = {}
-        for feature, (whole, queries) in found.items():
-            own = side if whole is first else whole.rows.side(whole.places[which])
+        for (feature, (whole, queries)), own in zip(found.items(), sides, strict=True):
             moved = Side(*(part.to(queries.features) for part in own))
             bank[feature] = Pair(moved, _FREE, queries, _FREE, whole)
         norms = torch.stack([pair.train.norms for pair in bank.values()])
         yield which, question.score(bank), norms
+
+
+def _together(wholes: Sequence[OnDisk], at_once: int) -> Iterator[tuple[Tensor, Sequence[Side]]]:
+    """Yield which of the training set, and their rows of every kind."""
+    first, *others = wholes
+    if all(first.lies_as(other) for other in others):
+        for parts in zip(
+            *(whole.rows.parts(whole.places, at_once) for whole in wholes), strict=True
+        ):
+            yield parts[0][0], [side for _, side in parts]
+        return
+    for which, side in first.rows.parts(first.places):
+        yield which, [side, *(other.rows.side(other.places[which]) for other in others)]
 
 
 def scores_from(store: Store, question: Question, train: Examples, queries: Examples) -> Scores:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -34,7 +36,6 @@ class Rows:
     row_type: RowType
     shard_samples: int
     samples: RowList
-    _at_hand: dict[int, ShardRows] = field(default_factory=dict, repr=False)
 
     @classmethod
     def read(cls, folder: Path, kind: Kind, row_type: RowType, shard_samples: int) -> Rows:
@@ -53,6 +54,10 @@ class Rows:
             for name, first, keys in self.samples.shards(self.shard_samples)
         ]
 
+    def lie_as(self, other: Rows) -> bool:
+        """Return whether the rows of each place lie in the same places of a file as another's."""
+        return [*map(len, self.samples.lists)] == [*map(len, other.samples.lists)]
+
     def adding(self, keys: Sequence[bytes]) -> Rows:
         """Return the rows with room for some more samples.
 
@@ -70,7 +75,7 @@ class Rows:
             for key in shard.keys
         }
         samples = self.samples.adding(keys, lost)
-        return replace(self, samples=samples, _at_hand={})
+        return replace(self, samples=samples)
 
     def places(self, keys: Sequence[bytes]) -> Tensor:
         """Return the place of each sample's row, ``[sample]``, int64.
@@ -94,9 +99,9 @@ class Rows:
         Raises:
             InputError: If a shard is missing or damaged.
         """
-        parts = [(where, side) for where, side in self.parts(places)]
-        order = torch.cat([where for where, _ in parts]).argsort()
-        whole = Side(*map(torch.cat, zip(*(side for _, side in parts), strict=True)))
+        which, sides = zip(*self.parts(places), strict=True)
+        whole = Side(*map(torch.cat, zip(*sides, strict=True)))
+        order = torch.cat(which).argsort()
         return Side(*(values[order] for values in whole))
 
     def parts(self, places: Tensor, at_once: int | None = None) -> Iterator[tuple[Tensor, Side]]:
@@ -108,21 +113,27 @@ class Rows:
         """
         ordered, order = places.sort(stable=True)
         shards = self.shards()
-        firsts = torch.tensor([shard.first for shard in shards])
-        numbers = torch.searchsorted(firsts, ordered, right=True) - 1
-        for number in dict.fromkeys(numbers.tolist()):
-            own = (numbers == number).nonzero().flatten()
-            rows = self._read(number, shards[number])
-            for start in range(0, len(own), at_once or len(own)):
-                piece = own[start : start + (at_once or len(own))]
-                within = ordered[piece] - shards[number].first
-                yield order[piece], rows.side(_as_slice(within))
+        cuts = torch.searchsorted(ordered, torch.tensor([shard.first for shard in shards])).tolist()
+        pieces = zip(shards, pairwise([*cuts, len(ordered)]), strict=True)
+        wanted = [(shard, start, stop) for shard, (start, stop) in pieces if stop > start]
+        for rows, (shard, first, last) in _read_ahead(wanted):
+            for start in range(first, last, at_once or last - first):
+                piece = slice(start, min(start + (at_once or last), last))
+                yield order[piece], rows.side(_as_slice(ordered[piece] - shard.first))
 
-    def _read(self, number: int, shard: Shard) -> ShardRows:
-        if number not in self._at_hand:
-            self._at_hand.clear()  # one at a time: they are mapped, and let go
-            self._at_hand[number] = shard.read()
-        return self._at_hand[number]
+
+Wanted = tuple[Shard, int, int]
+
+
+def _read_ahead(wanted: Sequence[Wanted]) -> Iterator[tuple[ShardRows, Wanted]]:
+    """Yield the content of shards; while one is used, the next one is read."""
+    with ThreadPoolExecutor(1) as reader:
+        coming = [reader.submit(wanted[0][0].read)] if wanted else []
+        for number, each in enumerate(wanted):
+            rows = coming.pop().result()
+            if number + 1 < len(wanted):
+                coming.append(reader.submit(wanted[number + 1][0].read))
+            yield rows, each
 
 
 def _as_slice(indices: Tensor) -> slice | Tensor:

@@ -38,6 +38,10 @@ class OnDisk(Whole):
         ordered = places.sort().values  # whose sums they are, whatever their order
         self._name = digest(ordered.numpy().tobytes())[:16]
 
+    def lies_as(self, other: OnDisk) -> bool:
+        """Return whether another's rows of the same samples lie side by side with these."""
+        return self.rows.lie_as(other.rows) and torch.equal(self.places, other.places)
+
     def parts(self) -> Iterator[Tensor]:
         """See ``Whole.parts``."""
         for _, side in self.rows.parts(self.places):

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from retrac_plugin import plugins
 from retrac_plugin.errors import InputError
 from retrac_plugin.store.featurizing import Done
 from tests.store.cases import ask, case, fill, method, shards
@@ -34,6 +35,16 @@ def test_permuting_the_training_set_permutes_the_scores_and_computes_nothing(tmp
     assert fill(tmp_path, attributor, shuffled).computed == 0
     whole = ask(tmp_path, attributor, ALL, CASE.queries).values
     assert torch.equal(ask(tmp_path, attributor, shuffled, CASE.queries).values, whole[:, order])
+
+
+def test_rows_of_checkpoints_that_came_at_different_times_are_put_together(tmp_path):
+    kind = plugins.get_attributor("tracincp")
+    fill(tmp_path, kind(CASE.model, CASE.checkpoints[:1], progress=False), FEW[::-1])
+    attributor = method("tracincp", CASE)
+    fill(tmp_path, attributor, ALL)
+    found = ask(tmp_path, attributor, ALL, CASE.queries).values
+    expected = attributor.attribute(ALL, CASE.queries).values
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-7)
 
 
 def test_a_sample_that_is_there_twice_has_one_row_and_the_same_score_twice(tmp_path):
