@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,13 +11,15 @@ import click
 
 from retrac_plugin.cli.computing import max_memory, query_store
 from retrac_plugin.cli.drawing import repeats, repeats_of
+from retrac_plugin.cli.filling import estimate_filling, rows
 from retrac_plugin.cli.job import Job, job
-from retrac_plugin.cli.methods import methods
+from retrac_plugin.cli.methods import chosen, methods
 from retrac_plugin.cli.numbers import size
 from retrac_plugin.cli.telling import tell
 
 if TYPE_CHECKING:
     from retrac_plugin.attribution.estimate import Estimate
+    from retrac_plugin.store.estimating import StoreEstimate
 
 STARTED = time.perf_counter()
 """Before torch is imported, which `retrac attribute` has to do as well."""
@@ -32,11 +35,17 @@ STARTED = time.perf_counter()
 )
 @methods
 @repeats
+@click.option(
+    "--store", is_flag=True, help="What `retrac featurize` will take instead, and a question after."
+)
+@rows
 @job(max_memory, query_store)
 def estimate(
     queries: int,
     methods: tuple[str, ...],
     repeats: int | None,
+    store: bool,
+    rows: str,
     job: Job,
 ) -> None:
     """Say what `retrac attribute` will take with the same options: time, memory and disk.
@@ -48,7 +57,10 @@ def estimate(
 
     found = job.read_run()
     examples = job.train_examples(found)
-    attributors = job.attributors(found, methods)
+    attributors = job.attributors(found, chosen(methods, len(examples)))
+    if store:
+        _print_store(estimate_filling(attributors, examples, rows), len(examples))
+        return
     times = repeats_of(found, repeats)
     starting = time.perf_counter() - STARTED
     cost = estimate_cost(attributors, examples, queries, times)
@@ -77,6 +89,22 @@ def _print(cost: Estimate, starting: float, cache: Path) -> None:
         tell(f"memory  {size(cost.memory)}, {gradients}")
     encoded = f", {size(cost.cache)} in {cache}" if cost.cache else ""
     tell(f"disk    {size(cost.scores)} for scores{encoded}")
+
+
+def _print_store(cost: StoreEstimate, images: int) -> None:
+    pays = (
+        f"paid for after {cost.pays_after:g} questions" if cost.pays_after < inf else "never paid"
+    )
+    tell(f"{images} training images")
+    tell(f"time    {_duration(cost.seconds)} once, killed and resumed as often as one likes")
+    if cost.device_memory:
+        tell(f"GPU     {size(cost.device_memory)}")
+    tell(f"memory  {size(cost.memory)}")
+    tell(f"disk    {size(cost.disk)}")
+    tell(
+        f"then    {_duration(cost.question)} a question of one picture instead of "
+        f"{_duration(cost.without)}: {pays}"
+    )
 
 
 def _duration(seconds: float) -> str:

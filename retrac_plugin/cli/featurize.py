@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from retrac_plugin.cli.computing import max_memory
+from retrac_plugin.cli.filling import SHARD_SAMPLES, estimate_filling, rows
 from retrac_plugin.cli.job import Job, job
 from retrac_plugin.cli.methods import check_method, chosen, methods
 from retrac_plugin.cli.numbers import size
@@ -22,42 +24,36 @@ from retrac_plugin.cli.training import prepared
     help="Folder for the features; what is there already is not computed again.",
 )
 @methods
-@click.option(
-    "--rows",
-    type=click.Choice(["float32", "float16", "int8"]),
-    default="float16",
-    show_default=True,
-    help="In which numbers features are kept.",
-)
+@rows
 @click.option(
     "--shard-samples",
     type=click.IntRange(1),
-    default=1024,
+    default=SHARD_SAMPLES,
     show_default=True,
     help="Training images in a file: what is computed again after an interruption.",
 )
 @click.option("--repair", is_flag=True, help="Read all files, and compute damaged ones again.")
+@click.option(
+    "--max-disk", help="Refuse, before the work, what would take more on disk, such as 50GB."
+)
 @share
-@job()
+@job(max_memory)
 def featurize(
     store: Path,
     methods: tuple[str, ...],
     rows: str,
     shard_samples: int,
     repair: bool,
+    max_disk: str | None,
     share: Share,
     job: Job,
 ) -> None:
-    r"""Compute the training set's features once, for `retrac attribute --store`.
+    """Compute the training set's features once, for `retrac attribute --store`.
 
     RUN is the folder of a training run. Killed at any moment, the same command goes on where it
     was; with more training images it computes those alone. Several processes may work on one store,
     on one machine or on many with a common folder: give each its --rank, or start them with
     torchrun or as a Slurm array.
-
-    \b
-    retrac featurize RUN --train IMAGES --store STORE --method retrac-ridge
-    retrac attribute RUN --train IMAGES --store STORE --method retrac-ridge --queries PICTURES
     """
     from retrac_plugin.data.examples import ExampleSource
     from retrac_plugin.store.attributing import features_of, setting_of
@@ -71,6 +67,9 @@ def featurize(
     names = chosen(methods, len(examples))
     attributors = dict(zip(names, job.attributors(found, names), strict=True))
     wanted = {name: features_of(name, each) for name, each in attributors.items()}
+    if max_disk or job.computing.max_memory:
+        expected = estimate_filling([*attributors.values()], examples, rows, shard_samples)
+        expected.check(max_disk, job.computing.max_memory)
     kept = Store.create(store, rows, shard_samples)
     tell(found.description)
     source, share_of = ExampleSource(prepared(examples), "train"), (share.rank, share.world_size)

@@ -1,6 +1,7 @@
 """``retrac featurize`` and ``retrac attribute --store``, called as a user calls them."""
 
 import os
+import re
 import subprocess
 import sys
 
@@ -136,3 +137,26 @@ def test_a_closed_pipe_loses_no_scores(files, tmp_path):
         process.stdout.readline()
         process.stdout.close()
     assert len(list((tmp_path / "out").glob("*.safetensors"))) == 2
+
+
+def test_an_estimate_of_a_store_is_about_what_it_takes(files, tmp_path):
+    given = [files / "run", "--train", files / "train.safetensors", *FEW, *METHODS]
+    told = CliRunner().invoke(main, ["estimate", *map(str, given), "--store"])
+    assert told.exit_code == 0, told.output
+    assert "a question of one picture instead of" in told.output
+    featurize(files, tmp_path / "store")
+    rows = sum(p.stat().st_size for p in (tmp_path / "store").glob("*/???-??????.safetensors"))
+    headers = 9 * 600
+    disk = float(re.search(r"disk +([\d.]+) kB", told.output)[1]) * 1000
+    assert rows - headers <= disk <= rows
+
+
+def test_a_store_that_is_too_large_is_refused_before_it_is_begun(files, tmp_path):
+    for option, told in (
+        ("--max-disk", "of disk, and 1kB are"),
+        ("--max-memory", "of memory, and"),
+    ):
+        refused = featurize(files, tmp_path / "store", option, "1kB")
+        assert refused.exit_code == 1
+        assert told in refused.output
+        assert not (tmp_path / "store").exists()
