@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,31 @@ class Computing:
     def given(self) -> dict[str, Any]:
         """Return what was given, by name: not every method knows all of it."""
         return {name: value for name, value in asdict(self).items() if value is not None}
+
+    def check_known(self, method: str, kind: type[Any]) -> None:
+        """Refuse options of which a method knows nothing.
+
+        Args:
+            method: Its name.
+            kind: Its class.
+
+        Raises:
+            InputError: If it has no such argument.
+        """
+        from retrac_plugin.errors import InputError
+
+        for name in ("max_memory", "query_store"):
+            if getattr(self, name) is not None and not _takes(kind, name):
+                raise InputError(
+                    f"{name}: expected with diffusion-tracin and diffusion-retrac, but {method} "
+                    "takes none. Leave it out, or ask for that method in a call of its own"
+                )
+
+
+def _takes(kind: type[Any], argument: str) -> bool:
+    """Return whether a class, or one that it derives from, names an argument."""
+    makers = [vars(each)["__init__"] for each in kind.__mro__ if "__init__" in vars(each)]
+    return any(argument in inspect.signature(each).parameters for each in makers)
 
 
 batch_size = click.option(

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import click
 
-from retrac_plugin.cli.computing import max_memory
 from retrac_plugin.cli.filling import SHARD_SAMPLES, estimate_filling, rows
 from retrac_plugin.cli.job import Job, job
 from retrac_plugin.cli.methods import check_method, chosen, methods
@@ -36,8 +35,13 @@ from retrac_plugin.cli.training import prepared
 @click.option(
     "--max-disk", help="Refuse, before the work, what would take more on disk, such as 50GB."
 )
+@click.option(
+    "--max-memory",
+    "most_memory",
+    help="Likewise of memory, all of the process: smaller batches take less.",
+)
 @share
-@job(max_memory)
+@job()
 def featurize(
     store: Path,
     methods: tuple[str, ...],
@@ -45,6 +49,7 @@ def featurize(
     shard_samples: int,
     repair: bool,
     max_disk: str | None,
+    most_memory: str | None,
     share: Share,
     job: Job,
 ) -> None:
@@ -67,9 +72,9 @@ def featurize(
     names = chosen(methods, len(examples))
     attributors = dict(zip(names, job.attributors(found, names), strict=True))
     wanted = {name: features_of(name, each) for name, each in attributors.items()}
-    if max_disk or job.computing.max_memory:
+    if max_disk or most_memory:
         expected = estimate_filling([*attributors.values()], examples, rows, shard_samples)
-        expected.check(max_disk, job.computing.max_memory)
+        expected.check(max_disk, most_memory)
     kept = Store.create(store, rows, shard_samples)
     tell(found.description)
     source, share_of = ExampleSource(prepared(examples), "train"), (share.rank, share.world_size)

@@ -45,6 +45,8 @@ class Job:
         from retrac_plugin import plugins
 
         kinds = [plugins.get_attributor(name) for name in methods]
+        for name, kind in zip(methods, kinds, strict=True):
+            self.computing.check_known(name, kind)
         return [
             kind(
                 run.model,

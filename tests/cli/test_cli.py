@@ -177,3 +177,25 @@ def test_a_training_set_that_the_run_does_not_name_is_asked_for(files, tmp_path)
     result = call("attribute", files["run"], "--queries", files["queries"], "--out", tmp_path)
     assert result.exit_code == 1
     assert "the run does not say where its training set is: pass it" in result.output
+
+
+def test_an_option_of_which_a_method_knows_nothing_is_refused_by_name(tmp_path):
+    run = write_run(tmp_path / "run")
+    images = write_images(tmp_path / "images.safetensors", torch.zeros(2, 1, 8, 8))
+    arguments = [
+        "attribute",
+        run,
+        "--train",
+        images,
+        "--queries",
+        images,
+        "--out",
+        tmp_path / "o",
+        "-k",
+        1,
+    ]
+    options = ("--max-memory", "1GB", "--method", "retrac-kernel")
+    done = CliRunner().invoke(main, [*map(str, arguments), *options])
+    assert done.exit_code == 1
+    assert "--max-memory: expected with diffusion-tracin" in done.output
+    assert "retrac-kernel takes none" in done.output
