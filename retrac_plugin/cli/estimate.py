@@ -57,9 +57,11 @@ def estimate(
 
     found = job.read_run()
     examples = job.train_examples(found)
-    attributors = job.attributors(found, chosen(methods, len(examples)))
+    names = chosen(methods, len(examples))
+    attributors = job.attributors(found, names)
     if store:
-        _print_store(estimate_filling(attributors, examples, rows), len(examples))
+        by_name = dict(zip(names, attributors, strict=True))
+        _print_store(estimate_filling(by_name, examples, rows), len(examples))
         return
     times = repeats_of(found, repeats)
     starting = time.perf_counter() - STARTED

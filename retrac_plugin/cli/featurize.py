@@ -60,9 +60,7 @@ def featurize(
     on one machine or on many with a common folder: give each its --rank, or start them with
     torchrun or as a Slurm array.
     """
-    from retrac_plugin.data.examples import ExampleSource
-    from retrac_plugin.store.attributing import features_of, setting_of
-    from retrac_plugin.store.featurizing import featurize as fill
+    from retrac_plugin.store.attributing import features_of, fill
     from retrac_plugin.store.store import Store
 
     for name in methods:
@@ -71,16 +69,14 @@ def featurize(
     examples = job.train_examples(found)
     names = chosen(methods, len(examples))
     attributors = dict(zip(names, job.attributors(found, names), strict=True))
-    wanted = {name: features_of(name, each) for name, each in attributors.items()}
+    for name, attributor in attributors.items():
+        features_of(name, attributor)  # or it is refused, before the work
     if max_disk or most_memory:
-        expected = estimate_filling([*attributors.values()], examples, rows, shard_samples)
+        expected = estimate_filling(attributors, examples, rows, shard_samples)
         expected.check(max_disk, most_memory)
     kept = Store.create(store, rows, shard_samples)
     tell(found.description)
-    source, share_of = ExampleSource(prepared(examples), "train"), (share.rank, share.world_size)
-    features = [feature for own in wanted.values() for feature in own]
-    setting = setting_of(next(iter(attributors.values())))
-    done = fill(kept, setting, features, source, share_of, repair)
+    done = fill(kept, attributors, prepared(examples), (share.rank, share.world_size), repair)
     for path in done.damaged:
         tell(f"computed again, since it was damaged: {path}")
     others = f"; {done.left} are left to other processes" if done.left else ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -23,7 +23,7 @@ rows = click.option(
 
 
 def estimate_filling(
-    attributors: Sequence[Any],
+    attributors: Mapping[str, Any],
     examples: FileExamples,
     rows: str,
     shard_samples: int = SHARD_SAMPLES,
@@ -34,10 +34,6 @@ def estimate_filling(
     from retrac_plugin.store.estimating import estimate_store
     from retrac_plugin.store.row_types import ROW_TYPES
 
-    features = [feature for each in attributors for feature in features_of(_name(each), each)]
-    source, setting = ExampleSource(examples, "train"), setting_of(attributors[0])
+    features = [f for name, each in attributors.items() for f in features_of(name, each)]
+    source, setting = ExampleSource(examples, "train"), setting_of(next(iter(attributors.values())))
     return estimate_store(setting, features, source, ROW_TYPES[rows], shard_samples)
-
-
-def _name(attributor: Any) -> str:
-    return str(getattr(attributor, "name", type(attributor).__name__))

@@ -17,7 +17,7 @@ from retrac_plugin.model.checks import check_deterministic
 from retrac_plugin.store.checking import check_row
 from retrac_plugin.store.contents import row_keys
 from retrac_plugin.store.describing import kind_of
-from retrac_plugin.store.questions import Question
+from retrac_plugin.store.questions import Question, Scoring
 from retrac_plugin.store.rows import Rows
 from retrac_plugin.store.store import Store
 from retrac_plugin.store.whole import OnDisk
@@ -86,7 +86,7 @@ def side_from(store: Store) -> Callable[[CheckpointPass, Feature, ExampleSource]
 
 
 def score_parts(
-    question: Question, found: dict[Feature, Stored]
+    question: Scoring, found: dict[Feature, Stored]
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Yield which of the training set ``[some]``, their scores ``[query, some]``, and their norms.
 

@@ -1,4 +1,4 @@
-"""Scores of any of our methods from a store."""
+"""Fills a store for some of our methods, and has it answer by them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from retrac_plugin.attribution.scores import Scores
-from retrac_plugin.data.examples import Examples
+from retrac_plugin.attribution.setting import Setting
+from retrac_plugin.data.examples import Examples, ExampleSource
 from retrac_plugin.errors import InputError
 from retrac_plugin.methods.attributor import (
     FeatureAttributor,
@@ -15,8 +16,36 @@ from retrac_plugin.methods.attributor import (
 )
 from retrac_plugin.methods.features import Feature
 from retrac_plugin.store.answering import scores_from, side_from
+from retrac_plugin.store.featurizing import Done, featurize
 from retrac_plugin.store.questions import question_of
 from retrac_plugin.store.store import Store
+
+
+def fill(
+    store: Store,
+    attributors: Mapping[str, Any],
+    train: Examples,
+    share: tuple[int, int] = (0, 1),
+    repair: bool = False,
+) -> Done:
+    """Compute the features of a training set that a store lacks for some methods.
+
+    Args:
+        store: The store.
+        attributors: The methods, by name; they share model and checkpoints.
+        train: The training set: a dataset or a list.
+        share: See ``featurizing.featurize``.
+        repair: Likewise.
+
+    Returns:
+        What was done, and what is left to other processes.
+
+    Raises:
+        RetracError: If a method keeps no features, or one cannot be computed or written.
+    """
+    features = [f for name, each in attributors.items() for f in features_of(name, each)]
+    setting = setting_of(next(iter(attributors.values())))
+    return featurize(store, setting, features, ExampleSource(train, "train"), share, repair)
 
 
 def attribute_from(
@@ -62,7 +91,8 @@ def features_of(name: str, attributor: Any) -> Sequence[Feature]:
     )
 
 
-def setting_of(attributor: Any) -> Any:
+def setting_of(attributor: Any) -> Setting:
     """Return how a method takes gradients."""
     own = attributor.setting
-    return own.computing if isinstance(attributor, FeatureAttributor) else own
+    found: Setting = own.computing if isinstance(attributor, FeatureAttributor) else own
+    return found

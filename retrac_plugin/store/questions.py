@@ -24,7 +24,14 @@ SKETCH = CountSketch()
 """What is kept of a gradient for the paper's two methods."""
 
 
-class Question(Protocol):
+class Scoring(Protocol):
+    """What makes scores of both sides' rows."""
+
+    def score(self, bank: Bank) -> Tensor:
+        """Return scores ``[query, some of the training set]`` from both sides."""
+
+
+class Question(Scoring, Protocol):
     """A method, as a store is asked by it."""
 
     @property
@@ -36,9 +43,6 @@ class Question(Protocol):
 
     def query_side(self, at: CheckpointPass, feature: Feature, queries: ExampleSource) -> Side:
         """Return the queries' side of a feature."""
-
-    def score(self, bank: Bank) -> Tensor:
-        """Return scores ``[query, some of the training set]`` from both sides."""
 
     def about(self) -> dict[str, Any]:
         """Return how the scores are made, to be written along."""

@@ -7,9 +7,7 @@ from pathlib import Path
 import torch
 
 from retrac_plugin import plugins
-from retrac_plugin.data.examples import ExampleSource
-from retrac_plugin.store.attributing import attribute_from, features_of, setting_of
-from retrac_plugin.store.featurizing import featurize
+from retrac_plugin.store import attributing as of_store
 from retrac_plugin.store.store import Store
 from tests.small import small_case
 
@@ -28,15 +26,16 @@ def method(name, given, **options):
 
 def fill(folder, attributor, train, *, rows="float32", share=(0, 1), repair=False):
     """Compute what a store lacks for a method; returns what was done."""
-    store = Store.create(folder, rows, SHARD)
-    features = features_of("method", attributor)
-    source = ExampleSource(train, "train")
-    return featurize(store, setting_of(attributor), features, source, share, repair)
+    return of_store.fill(
+        Store.create(folder, rows, SHARD), {"method": attributor}, train, share, repair
+    )
 
 
 def ask(folder, attributor, train, queries):
     """Return scores from a store."""
-    ((_, scores),) = attribute_from(Store.open(folder), {"method": attributor}, train, queries)
+    ((_, scores),) = of_store.attribute_from(
+        Store.open(folder), {"method": attributor}, train, queries
+    )
     return scores
 
 

@@ -1,0 +1,76 @@
+"""``python -m retrac_adapters.measuring.store_benchmark --out FOLDER --scratch FOLDER``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import click
+import torch
+
+from retrac_adapters.measuring.engine_benchmark.writing import machine
+from retrac_adapters.measuring.store_benchmark.synthetic import ask, fill, plainly, rate_of
+from retrac_plugin.cli.telling import tell
+from retrac_plugin.files import write_atomically
+
+SHAPES = {"10 timesteps of 512": (10, 512), "one row of 4096": (4096,)}
+
+
+@click.command()
+@click.option("--samples", multiple=True, type=int, default=(10_000, 100_000, 1_000_000))
+@click.option("--shape", "shapes", multiple=True, type=click.Choice(list(SHAPES)), default=SHAPES)
+@click.option("--rows", default="float16", type=click.Choice(["float32", "float16", "int8"]))
+@click.option("--rounds", default=3, show_default=True, help="Each question is asked so often.")
+@click.option("--threads", default=1, show_default=True)
+@click.option("--scratch", type=click.Path(path_type=Path), required=True, help="For the stores.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="For results.json.")
+def main(
+    samples: tuple[int, ...],
+    shapes: tuple[str, ...],
+    rows: str,
+    rounds: int,
+    threads: int,
+    scratch: Path,
+    out: Path,
+) -> None:
+    """Ask stores of random rows for top lists, and compare with reading their files plainly."""
+    torch.set_num_threads(threads)
+    file = out / "results.json"
+    results: dict[str, Any] = json.loads(file.read_text()) if file.is_file() else {}
+    for name in shapes:
+        for count in samples:
+            folder = scratch / f"{count}-{name.replace(' ', '-')}-{rows}"
+            found = _measure(folder, count, SHAPES[name], rows, rounds)
+            results[f"{count} samples, {name}, {rows}, {threads} threads"] = found
+            tell(f"{count} samples, {name}: {found}")
+    results["machine"] = machine()
+    text = json.dumps(results, indent=1)
+    write_atomically(file, lambda path: path.write_text(text, encoding="utf-8"))
+
+
+def _measure(
+    folder: Path, samples: int, shape: tuple[int, ...], rows: str, rounds: int
+) -> dict[str, Any]:
+    """Return medians of rounds in which plain reading and the questions take turns."""
+    filled = fill(folder, samples, shape, rows)
+    plain, one, hundred = [], [], []
+    for _ in range(rounds):
+        plain.append(rate_of(plainly, filled))
+        one.append(ask(filled, shape, 1))
+        hundred.append(ask(filled, shape, 100))
+    rate = median(asked.bytes_a_second for asked in one)
+    return {
+        "bytes": sum(shard.path.stat().st_size for shard in filled.shards()),
+        "one query, seconds": median(asked.seconds for asked in one),
+        "100 queries, seconds": median(asked.seconds for asked in hundred),
+        "read plainly, bytes a second": median(plain),
+        "one query, bytes a second": rate,
+        "of plain reading": rate / median(plain),
+        "peak memory, bytes": max(asked.peak or 0 for asked in [*one, *hundred]),
+    }
+
+
+if __name__ == "__main__":
+    main()
