@@ -109,6 +109,6 @@ def _told(scores: Scores) -> str:
     return (
         f"{about['exact_scores']} images of the short lists have exact scores; those of the others "
         f"are estimates, with a standard error of {about['standard_error_of_others']:.2g}. Of each "
-        f"picture's ten highest, {about['expected_missing_of_ten']:.2g} are expected to be among "
-        "those"
+        f"picture's {about['of_highest']} highest, {about['expected_missing']:.2g} are expected to "
+        "be among those"
     )

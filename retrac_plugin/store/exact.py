@@ -39,7 +39,8 @@ def with_exact(
 
     Returns:
         Scores whose ``about`` says how many are exact, the standard error of the others, and how
-        many of each query's ten highest are expected to be among those.
+        many of each query's ten highest (or ``short``, if that is less) are expected to be among
+        those.
 
     Raises:
         InputError: If the method has no exact scores beside those of a store.
@@ -57,11 +58,13 @@ def with_exact(
     exact = found.values[0].to(values)
     error = (exact / weights[members] - estimated).square().mean(1).sqrt()
     values[:, members] = exact
-    missed = expected_missed(values, members, error[:, None] * weights)
+    highest = min(WANTED, count)
+    missed = expected_missed(values, members, error[:, None] * weights, highest)
     about = {
         "exact_scores": len(members),
         "standard_error_of_others": float((error * weights.mean()).mean()),
-        "expected_missing_of_ten": float(missed.mean()),
+        "expected_missing": float(missed.mean()),
+        "of_highest": highest,
     }
     return replace(scores, values=values, about={**scores.about, **about})
 
@@ -79,7 +82,7 @@ def check_exact(attributor: Any) -> None:
         )
 
 
-def expected_missed(values: Tensor, members: Tensor, errors: Tensor, k: int = WANTED) -> Tensor:
+def expected_missed(values: Tensor, members: Tensor, errors: Tensor, k: int) -> Tensor:
     """Return how many samples, on average, are in truth above each query's ``k``-th highest member.
 
     Args:
@@ -88,7 +91,6 @@ def expected_missed(values: Tensor, members: Tensor, errors: Tensor, k: int = WA
         errors: Standard error of each of the others, ``[query, train]``; normal.
         k: See above.
     """
-    k = min(k, len(members))
     least = values[:, members].topk(k, dim=1).values[:, -1:]
     chances: Tensor = torch.special.ndtr((values - least) / errors.clamp(min=math.ulp(0.0)))
     chances[:, members] = 0

@@ -91,7 +91,7 @@ def test_a_short_list_of_a_third_gives_the_ten_highest_exactly(name, tmp_path):
     found = with_exact(estimated, attributor, CASE.train, CASE.queries, 20)
     missed, before = (lacking(exact, other) for other in (found, estimated))
     assert missed <= 1 < before
-    assert found.about["expected_missing_of_ten"] < 1
+    assert found.about["expected_missing"] < 1
     count, values = found.about["exact_scores"], found.values
     close = torch.isclose(values, exact.values, rtol=1e-5, atol=1e-7).all(0)
     assert count <= close.sum() < len(CASE.train)
@@ -119,7 +119,7 @@ def test_what_is_missing_is_expected_as_often_as_it_is_missing():
         above[members] = False
         missing.append(above.sum().item())
         errors = torch.full((1, len(own)), error)
-        expected.append(expected_missed(values[None], members, errors).item())
+        expected.append(expected_missed(values[None], members, errors, 10).item())
     # The truth lies nearer to the middle than its estimate: fewer are missing than expected.
     assert 0.3 < sum(missing) / sum(expected) <= 1.05
 
