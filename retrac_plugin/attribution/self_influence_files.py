@@ -12,6 +12,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from retrac_plugin.attribution.tensor_files import holds
 from retrac_plugin.errors import InputError
 from retrac_plugin.errors.guards import reading, writing
 from retrac_plugin.files import write_atomically
@@ -75,8 +76,4 @@ def holds_self_influence(path: Path) -> bool:
     Raises:
         InputError: If it cannot be read.
     """
-    with (
-        reading(path, InputError, "scores from"),
-        safe_open(path, framework="pt") as file,
-    ):
-        return NAME in file.keys()  # noqa: SIM118 not a dict
+    return holds(path, NAME)
