@@ -20,10 +20,10 @@ from retrac_plugin.report import (
     MetricRow,
     NormRecord,
     Report,
-    draw_grid,
     measured,
     write_page,
 )
+from retrac_plugin.report.figures import proponent_grid, save
 from retrac_plugin.report.formulas import RETRAC, SYMBOLS, TRACIN
 from retrac_plugin.report.generality import generally_influential
 
@@ -56,7 +56,7 @@ EXPLANATIONS = (
 def show(outcome: Outcome, out: Path, command: str, seed: int) -> Report:
     """Write ``proponents.png`` and ``index.html`` below ``out``."""
     report = _report(outcome, command, seed)
-    draw_grid(report, out / "proponents.png", queries=range(IN_THE_FIGURE))
+    save(proponent_grid(report, range(IN_THE_FIGURE)), out / "proponents.png")
     write_page(replace(report, k=ON_THE_PAGE), out / "index.html")
     return report
 
