@@ -144,7 +144,7 @@ def _terms(job: Job, groups: Sequence[_Group], train: ExampleSource) -> _Terms:
     setting, num_timesteps = job.setting, job.query_draws.per_sample()[0]
     pairs = sum(len(group.places) for group in groups)
     shape = pairs, len(setting.checkpoints), num_timesteps
-    found = _Terms(*(setting.zeros(*shape) for _ in range(3)), setting.zeros(*shape))
+    found = _Terms(*(setting.zeros(*shape) for _ in _Terms._fields))
     plan = job.plan(train, num_timesteps, 1)
     with setting.bar(pairs * len(setting.checkpoints), "breakdown") as bar:
         for at in setting.passes(lambda samples: None, plan.batch_size):

@@ -44,6 +44,12 @@ class Breakdown:
         """Where each pair stands: ``(query, training sample) -> place``."""
         return {(query, sample): n for n, (query, sample) in enumerate(self.pairs.tolist())}
 
+    @property
+    def checkpoint_names(self) -> list[str]:
+        """What to call the checkpoints: their training steps, or their numbers from 1."""
+        steps = self.about.get("checkpoint_steps", [None] * self.values.shape[1])
+        return [str(n) if step is None else f"{step:,}" for n, step in enumerate(steps, start=1)]
+
     def save(self, path: Path) -> None:
         """Write it as one safetensors file, whole or not at all.
 
@@ -66,8 +72,9 @@ class Breakdown:
         with reading(path, InputError, "a breakdown from"):
             with safe_open(path, framework="pt") as file:
                 header = json.loads((file.metadata() or {}).get("retrac", "{}"))
-                found = [file.get_tensor(name) for name in ("pairs", NAME, "timesteps")]
-            made = cls(*found, about=dict(header.get("about", {})))
+                pairs, values = file.get_tensor("pairs"), file.get_tensor(NAME)
+                timesteps = file.get_tensor("timesteps")
+            made = cls(pairs, values, timesteps, dict(header.get("about", {})))
             _check(made)
         return made
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any, Literal, TypeGuard
 
 from torch import Tensor
 
@@ -50,7 +50,7 @@ def colour(method: str) -> str:
     return COLOURS.get(method.lower(), OTHER)
 
 
-def blank_figure(width: float, height: float, layout: str | None = None) -> Any:
+def blank_figure(width: float, height: float, layout: Literal["constrained"] | None = None) -> Any:
     """Return an empty figure, in inches, without pyplot's global state."""
     with requires("a figure", "report"):
         from matplotlib.backends.backend_agg import FigureCanvasAgg

@@ -42,7 +42,7 @@ def influence_over_training(found: Breakdown, query: int, sample: int) -> Any:
     axes.set_xticks(
         [n + 0.5 for n in range(len(order))], [f"{t:g}" for t in timesteps[order].tolist()]
     )
-    axes.set_yticks([n + 0.5 for n in range(len(terms))], checkpoint_names(found)[::-1])
+    axes.set_yticks([n + 0.5 for n in range(len(terms))], found.checkpoint_names[::-1])
     axes.tick_params(labelsize=SMALL, labelcolor=INK, length=0)
     title = f"{found.about.get('method', '')}: score {terms.sum().item():+.3g}".removeprefix(": ")
     label(axes, x="timestep of the picture", y="checkpoint", title=title)
@@ -50,10 +50,3 @@ def influence_over_training(found: Breakdown, query: int, sample: int) -> Any:
     bar.ax.tick_params(labelsize=SMALL, labelcolor=INK)
     bar.ax.yaxis.get_offset_text().set_size(SMALL)
     return figure
-
-
-def checkpoint_names(found: Breakdown) -> list[str]:
-    """Return what to call the checkpoints: their training steps, or their numbers from 1."""
-    count = found.values.shape[1]
-    steps = found.about.get("checkpoint_steps", [None] * count)
-    return [str(n) if step is None else f"{step:,}" for n, step in enumerate(steps, start=1)]
