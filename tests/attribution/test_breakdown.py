@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader
 
 import retrac_plugin as retrac
 from retrac_plugin.attribution import passes
-from retrac_plugin.attribution.breakdown import break_together, breakdown
+from retrac_plugin.attribution.breakdown import break_together, breakdown, strongest
 from retrac_plugin.attribution.breakdown_files import Breakdown
 from retrac_plugin.errors import InputError
 from tests import textbook
@@ -164,6 +164,13 @@ def test_a_method_that_scores_in_its_own_way_is_refused():
     case = small_case()
     with pytest.raises(InputError, match="in a way of its own"):
         breakdown(attributor(Own, case), case.train, case.queries, PAIRS)
+
+
+def test_the_strongest_pairs_are_both_ends_of_every_method_once_each():
+    one = retrac.Scores(torch.tensor([[3.0, 1, 2, 0], [0, 1, 2, 3]]))
+    other = retrac.Scores(torch.tensor([[3.0, 2, 0, 1], [0, 1, 2, 3]]))
+    assert strongest([one, other], 1) == [(0, 0), (0, 2), (0, 3), (1, 0), (1, 3)]
+    assert len(strongest([one], 9)) == 8
 
 
 @pytest.fixture
