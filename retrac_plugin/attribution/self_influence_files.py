@@ -20,6 +20,8 @@ from retrac_plugin.files import write_atomically
 NAME = "self_influence"
 """Of the tensor, by which such a file is known."""
 
+_NAMES = ("train_names", "train_prompts")
+
 
 @dataclass(frozen=True, eq=False)
 class SelfInfluence:
@@ -28,11 +30,13 @@ class SelfInfluence:
     Attributes:
         values: ``[train]``.
         train_names: What each image is called, or none.
+        train_prompts: What each was told in words, or none.
         about: How they were made.
     """
 
     values: Tensor
     train_names: tuple[str, ...] = ()
+    train_prompts: tuple[str, ...] = ()
     about: Mapping[str, Any] = field(default_factory=dict)
 
     def save(self, path: Path) -> None:
@@ -41,7 +45,8 @@ class SelfInfluence:
         Raises:
             OutputError: If it cannot be written.
         """
-        header = {"train_names": self.train_names, "about": dict(self.about)}
+        named = {name: getattr(self, name) for name in _NAMES}
+        header = {**named, "about": dict(self.about)}
         tensors = {NAME: self.values.contiguous()}
         metadata = {"retrac": json.dumps(header)}
         with writing(path):
@@ -58,16 +63,17 @@ class SelfInfluence:
             with safe_open(path, framework="pt") as file:
                 header = json.loads((file.metadata() or {}).get("retrac", "{}"))
                 values = file.get_tensor(NAME)
-            names = tuple(map(str, header.get("train_names", ())))
+            names, prompts = (tuple(map(str, header.get(name, ()))) for name in _NAMES)
             if values.dim() != 1 or not values.is_floating_point() or not len(values):
                 raise ValueError(
                     f"expected values [train], got {values.dtype} {list(values.shape)}"
                 )
             if not bool(values.isfinite().all()):
                 raise ValueError("expected finite values, got NaN or infinity")
-            if len(names) not in (0, len(values)):
-                raise ValueError(f"it has {len(values)} values and {len(names)} names")
-            return cls(values, names, dict(header.get("about", {})))
+            for name, each in zip(_NAMES, (names, prompts), strict=True):
+                if len(each) not in (0, len(values)):
+                    raise ValueError(f"it has {len(values)} values and {len(each)} {name}")
+            return cls(values, names, prompts, dict(header.get("about", {})))
 
 
 def holds_self_influence(path: Path) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,9 +11,11 @@ import click
 
 from retrac_plugin.cli.computing import max_memory, query_store
 from retrac_plugin.cli.drawing import repeats, repeats_of
+from retrac_plugin.cli.examples import example
 from retrac_plugin.cli.job import Job, job
 from retrac_plugin.cli.methods import methods
 from retrac_plugin.cli.telling import tell
+from retrac_plugin.cli.voice import answer, as_json, quiet
 
 if TYPE_CHECKING:
     from retrac_plugin.attribution.estimate import Estimate
@@ -21,7 +24,7 @@ STARTED = time.perf_counter()
 """Before torch is imported, which `retrac attribute` has to do as well."""
 
 
-@click.command()
+@click.command(epilog=example("retrac estimate runs/photos --train photos --queries 16"))
 @click.option(
     "--queries",
     type=click.IntRange(1),
@@ -31,6 +34,8 @@ STARTED = time.perf_counter()
 )
 @methods
 @repeats
+@quiet
+@as_json
 @job(max_memory, query_store)
 def estimate(
     queries: int,
@@ -56,6 +61,8 @@ def estimate(
         f"checkpoints, drawn {times} times, queries in {cost.blocks} blocks"
     )
     _print(cost, starting, job.training.cache)
+    told = {"training_images": len(examples), "starting": starting, **asdict(cost)}
+    answer(lambda: {**told, "seconds": starting + cost.seconds})
 
 
 def _print(cost: Estimate, starting: float, cache: Path) -> None:

@@ -33,7 +33,6 @@ def report_of(
     queries: Pictures,
     *,
     top: int = 1,
-    captions: Sequence[str] = (),
     findings: Sequence[str] = (),
     groups: Sequence[Group] = (),
     breakdowns: Sequence[Breakdown] = (),
@@ -45,7 +44,6 @@ def report_of(
         train: The training images.
         queries: The pictures to explain.
         top: Proponents and opponents to list at least.
-        captions: Of the training images, or empty.
         findings: What was recorded and what was not, a line each.
         groups: Further training images to look through.
         breakdowns: How some of the scores split over checkpoints and timesteps, of any method.
@@ -79,7 +77,7 @@ def report_of(
         groups=[*groups, *([] if general is None else [general])],
         train_names=first.train_names,
         query_names=first.query_names,
-        train_captions=captions,
+        train_captions=first.train_prompts,
         query_captions=first.prompts,
         configuration=configuration({m.name: m.scores.about for m in methods}),
         findings=findings,

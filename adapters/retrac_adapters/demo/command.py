@@ -7,11 +7,12 @@ from pathlib import Path
 
 import click
 
+from retrac_plugin.cli.examples import example
 from retrac_plugin.cli.output import check_output
 from retrac_plugin.extras import requires
 
 
-@click.command()
+@click.command(epilog=example("retrac demo --out retrac-demo"))
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
