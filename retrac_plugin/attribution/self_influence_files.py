@@ -30,14 +30,14 @@ class SelfInfluence:
     Attributes:
         values: ``[train]``.
         train_names: What each image is called, or none.
-        train_prompts: What each was told in words, or none.
         about: How they were made.
+        train_prompts: What each image was told in words, or none.
     """
 
     values: Tensor
     train_names: tuple[str, ...] = ()
-    train_prompts: tuple[str, ...] = ()
     about: Mapping[str, Any] = field(default_factory=dict)
+    train_prompts: tuple[str, ...] = ()
 
     def save(self, path: Path) -> None:
         """Write them as one safetensors file, whole or not at all.
@@ -72,8 +72,9 @@ class SelfInfluence:
                 raise ValueError("expected finite values, got NaN or infinity")
             for name, each in zip(_NAMES, (names, prompts), strict=True):
                 if len(each) not in (0, len(values)):
-                    raise ValueError(f"it has {len(values)} values and {len(each)} {name}")
-            return cls(values, names, prompts, dict(header.get("about", {})))
+                    found = f"{len(each)} {name.removeprefix('train_')}"
+                    raise ValueError(f"it has {len(values)} values and {found}")
+            return cls(values, names, dict(header.get("about", {})), prompts)
 
 
 def holds_self_influence(path: Path) -> bool:

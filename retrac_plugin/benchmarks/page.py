@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from retrac_plugin.benchmarks.differences import Difference, comparisons, read_differences
+from retrac_plugin.benchmarks.differences import comparisons, read_differences
 from retrac_plugin.benchmarks.panels import panels
 from retrac_plugin.benchmarks.rows import Row, reasons_of
 from retrac_plugin.benchmarks.running import CONTROLS
@@ -57,7 +57,7 @@ def render(folder: Path, written: Sequence[Path]) -> str:
             (
                 kind,
                 panels([row for row in rows if row.queries == kind], CONTROLS),
-                _above([each for each in differences if each.queries == kind]),
+                comparisons([each for each in differences if each.queries == kind]),
             )
             for kind in kinds
         ],
@@ -67,11 +67,6 @@ def render(folder: Path, written: Sequence[Path]) -> str:
         figures=_figures(written),
         configuration_of={name: _text(value) for name, value in about.items()},
     )
-
-
-def _above(differences: Sequence[Difference]) -> list[tuple[str, list[str]]]:
-    """Return which methods each method is clearly above, the one above most first."""
-    return [(each.method, each.above) for each in comparisons(differences)]
 
 
 def _missing(rows: Sequence[Row]) -> list[tuple[str, str]]:

@@ -75,7 +75,7 @@ def self_influence(
     returned = attributor.self_influence(prepared(examples), query_draws=job.draws.rule())
     values = check_self_influence(returned, method, len(examples)).cpu()
     about = {"method": method, "run": str(job.training.run.resolve()), **job.draws.about()}
-    kept = SelfInfluence(values, tuple(examples.names), tuple(examples.prompts), about)
+    kept = SelfInfluence(values, tuple(examples.names), about, tuple(examples.prompts))
     kept.save(out)
     tell(f"\n{method}: self-influence [train] in {out}")
     best = values.argsort(descending=True)[:top].tolist()
