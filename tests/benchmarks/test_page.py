@@ -8,7 +8,7 @@ from retrac_plugin.benchmarks.differences import Difference, write_differences
 from retrac_plugin.benchmarks.page import render
 from retrac_plugin.benchmarks.panels import panels
 from retrac_plugin.benchmarks.rows import Row
-from retrac_plugin.benchmarks.tables import write_json
+from retrac_plugin.benchmarks.tables import read_rows, write_json
 from retrac_plugin.errors import InputError
 from tests.report.browser import accessibility_faults, launched, opened
 
@@ -93,6 +93,10 @@ def test_holds_values_cost_reasons_figures_and_how_it_was_measured(folder):
 def test_a_figure_that_an_earlier_benchmark_left_is_not_shown(folder):
     (folder / "curve.png").write_bytes(b"\x89PNG old")
     assert render(folder, [folder / "rows.json", folder / "lds.png"]).count("<img") == 1
+
+
+def test_rows_are_read_back_as_they_were_written(folder):
+    assert read_rows(folder / "rows.json") == ROWS
 
 
 def test_needs_no_differences_and_no_figures(folder):
