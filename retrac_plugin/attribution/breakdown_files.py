@@ -50,7 +50,7 @@ class Breakdown:
         steps = self.about.get("checkpoint_steps", [None] * self.values.shape[1])
         return [str(n) if step is None else f"{step:,}" for n, step in enumerate(steps, start=1)]
 
-    def save(self, path: Path) -> None:
+    def save(self, path: str | Path) -> None:
         """Write it as one safetensors file, whole or not at all.
 
         Raises:
@@ -59,16 +59,17 @@ class Breakdown:
         held = {NAME: self.values, "pairs": self.pairs, "timesteps": self.timesteps}
         tensors = {name: tensor.contiguous() for name, tensor in held.items()}
         metadata = {"retrac": json.dumps({"about": dict(self.about)})}
-        with writing(path):
-            write_atomically(path, lambda temporary: save_file(tensors, temporary, metadata))
+        with writing(Path(path)):
+            write_atomically(Path(path), lambda temporary: save_file(tensors, temporary, metadata))
 
     @classmethod
-    def load(cls, path: Path) -> Breakdown:
+    def load(cls, path: str | Path) -> Breakdown:
         """Read what ``save`` wrote.
 
         Raises:
             InputError: If the file cannot be read, or holds something else.
         """
+        path = Path(path)
         with reading(path, InputError, "a breakdown from"):
             with safe_open(path, framework="pt") as file:
                 header = json.loads((file.metadata() or {}).get("retrac", "{}"))

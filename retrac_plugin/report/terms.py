@@ -8,7 +8,7 @@ from torch import Tensor
 
 from retrac_plugin.attribution.breakdown_files import Breakdown
 
-DIGITS = 3
+DIGITS = 4
 """Decimals of a term, in the units of the scores."""
 
 

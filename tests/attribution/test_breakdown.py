@@ -177,13 +177,13 @@ def test_the_strongest_pairs_are_both_ends_of_every_method_once_each():
 def saved(tmp_path):
     case = small_case()
     found = breakdown(attributor(retrac.DiffusionReTrac, case), case.train, case.queries, PAIRS)
-    found.save(tmp_path / "breakdown.safetensors")
+    found.save(str(tmp_path / "breakdown.safetensors"))
     return found, tmp_path / "breakdown.safetensors"
 
 
 def test_is_read_back_as_it_was_written(saved):
     found, path = saved
-    again = Breakdown.load(path)
+    again = Breakdown.load(str(path))
     for name in ("pairs", "values", "timesteps"):
         assert torch.equal(getattr(again, name), getattr(found, name))
     assert again.about == found.about

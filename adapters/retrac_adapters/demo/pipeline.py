@@ -27,7 +27,7 @@ from retrac_plugin.runs.run import Run
 PICTURES = 16
 """How many are generated and explained."""
 
-BROKEN_DOWN = 8
+BROKEN_DOWN = 3
 """Proponents, and as many opponents, whose scores are split over checkpoints and timesteps."""
 
 QUERY_DRAWS = retrac.Strided(10, noise_draws=4, seed=0)

@@ -9,6 +9,7 @@ from retrac_plugin.errors import InputError
 from retrac_plugin.report.figures.style import COLUMN, INK, SMALL, blank_figure, label
 
 HEIGHT = 2.2
+MOST_TICKS = 6
 COLOURS = "PuOr"
 """From orange, what raised the loss, to violet: told apart by the colour blind, and in grey."""
 
@@ -39,9 +40,9 @@ def influence_over_training(found: Breakdown, query: int, sample: int) -> Any:
     shown = axes.pcolormesh(
         terms[:, order].flip(0).numpy(), cmap=COLOURS, vmin=-largest, vmax=largest
     )
-    axes.set_xticks(
-        [n + 0.5 for n in range(len(order))], [f"{t:g}" for t in timesteps[order].tolist()]
-    )
+    every = -(-len(order) // MOST_TICKS)
+    texts = [f"{t:g}" for t in timesteps[order].tolist()]
+    axes.set_xticks([n + 0.5 for n in range(len(order))][::every], texts[::every])
     axes.set_yticks([n + 0.5 for n in range(len(terms))], found.checkpoint_names[::-1])
     axes.tick_params(labelsize=SMALL, labelcolor=INK, length=0)
     title = f"{found.about.get('method', '')}: score {terms.sum().item():+.3g}".removeprefix(": ")
