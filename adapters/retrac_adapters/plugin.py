@@ -39,7 +39,7 @@ def retrac_register_commands() -> Iterable[CommandEntry]:
     """The demo, which trains a model of diffusers."""
     yield CommandEntry(
         "demo",
-        "Train a small model on digits and see which of them made its pictures.",
+        "Train a small model on photographs and see which of them made its pictures.",
         _load_demo,
     )
 

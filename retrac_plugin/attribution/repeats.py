@@ -41,7 +41,7 @@ def attribute_repeatedly(
         InputError: If ``repeats`` is less than 1, or the attributors differ in more.
     """
     return over_draws(
-        lambda number: attribute_together(_drawing(attributors, number), train, queries), repeats
+        lambda number: attribute_together(in_round(attributors, number), train, queries), repeats
     )
 
 
@@ -83,10 +83,10 @@ def standard_error(values: Tensor) -> Tensor:
     return values.std(0) / math.sqrt(values.shape[0])
 
 
-def _drawing(
+def in_round(
     attributors: Sequence[DiffusionAttributor], number: int
 ) -> Sequence[DiffusionAttributor]:
-    """Return the attributors with the draws of one round."""
+    """Return the attributors with the draws of one round; the first has their own."""
     if number == 0:
         return attributors
     # One object for all: attributors that share their gradients must share their draws.

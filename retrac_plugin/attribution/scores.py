@@ -19,7 +19,7 @@ from retrac_plugin.files import write_atomically
 FORMAT = 1
 
 _OPTIONAL = ("gradient_norms", "standard_errors", "rank_errors")
-_NAMES = ("train_names", "query_names", "prompts")
+_NAMES = ("train_names", "query_names", "prompts", "train_prompts")
 
 
 class Top(NamedTuple):
@@ -49,6 +49,7 @@ class Scores:
         train_names: What each training sample is called, such as its file, or none.
         query_names: Likewise of each query.
         prompts: What each query was generated from, or none.
+        train_prompts: What each training sample was told in words, or none.
     """
 
     values: Tensor
@@ -59,6 +60,7 @@ class Scores:
     train_names: tuple[str, ...] = ()
     query_names: tuple[str, ...] = ()
     prompts: tuple[str, ...] = ()
+    train_prompts: tuple[str, ...] = ()
 
     def proponents(self, k: int) -> Top:
         """Return, per query, the ``k`` training samples with the highest scores, highest first.
@@ -145,6 +147,7 @@ def _check_shapes(scores: Scores) -> None:
         "train_names": values.shape[1],
         "query_names": values.shape[0],
         "prompts": values.shape[0],
+        "train_prompts": values.shape[1],
     }
     fitting &= all(len(getattr(scores, name)) in (0, count) for name, count in counts.items())
     if not fitting:

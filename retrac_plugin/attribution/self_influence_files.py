@@ -12,12 +12,15 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from retrac_plugin.attribution.tensor_files import holds
 from retrac_plugin.errors import InputError
 from retrac_plugin.errors.guards import reading, writing
 from retrac_plugin.files import write_atomically
 
 NAME = "self_influence"
 """Of the tensor, by which such a file is known."""
+
+_NAMES = ("train_names", "train_prompts")
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,11 +31,13 @@ class SelfInfluence:
         values: ``[train]``.
         train_names: What each image is called, or none.
         about: How they were made.
+        train_prompts: What each image was told in words, or none.
     """
 
     values: Tensor
     train_names: tuple[str, ...] = ()
     about: Mapping[str, Any] = field(default_factory=dict)
+    train_prompts: tuple[str, ...] = ()
 
     def save(self, path: Path) -> None:
         """Write them as one safetensors file, whole or not at all.
@@ -40,7 +45,8 @@ class SelfInfluence:
         Raises:
             OutputError: If it cannot be written.
         """
-        header = {"train_names": self.train_names, "about": dict(self.about)}
+        named = {name: getattr(self, name) for name in _NAMES}
+        header = {**named, "about": dict(self.about)}
         tensors = {NAME: self.values.contiguous()}
         metadata = {"retrac": json.dumps(header)}
         with writing(path):
@@ -57,16 +63,18 @@ class SelfInfluence:
             with safe_open(path, framework="pt") as file:
                 header = json.loads((file.metadata() or {}).get("retrac", "{}"))
                 values = file.get_tensor(NAME)
-            names = tuple(map(str, header.get("train_names", ())))
+            names, prompts = (tuple(map(str, header.get(name, ()))) for name in _NAMES)
             if values.dim() != 1 or not values.is_floating_point() or not len(values):
                 raise ValueError(
                     f"expected values [train], got {values.dtype} {list(values.shape)}"
                 )
             if not bool(values.isfinite().all()):
                 raise ValueError("expected finite values, got NaN or infinity")
-            if len(names) not in (0, len(values)):
-                raise ValueError(f"it has {len(values)} values and {len(names)} names")
-            return cls(values, names, dict(header.get("about", {})))
+            for name, each in zip(_NAMES, (names, prompts), strict=True):
+                if len(each) not in (0, len(values)):
+                    found = f"{len(each)} {name.removeprefix('train_')}"
+                    raise ValueError(f"it has {len(values)} values and {found}")
+            return cls(values, names, dict(header.get("about", {})), prompts)
 
 
 def holds_self_influence(path: Path) -> bool:
@@ -75,8 +83,4 @@ def holds_self_influence(path: Path) -> bool:
     Raises:
         InputError: If it cannot be read.
     """
-    with (
-        reading(path, InputError, "scores from"),
-        safe_open(path, framework="pt") as file,
-    ):
-        return NAME in file.keys()  # noqa: SIM118 not a dict
+    return holds(path, NAME)

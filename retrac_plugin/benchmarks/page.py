@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from retrac_plugin.benchmarks.differences import Difference, comparisons, read_differences
+from retrac_plugin.benchmarks.differences import comparisons, read_differences
 from retrac_plugin.benchmarks.panels import panels
 from retrac_plugin.benchmarks.rows import Row, reasons_of
 from retrac_plugin.benchmarks.running import CONTROLS
-from retrac_plugin.errors import InputError
-from retrac_plugin.errors.guards import reading
+from retrac_plugin.benchmarks.tables import read_json
 from retrac_plugin.metrics.cautions import caution
 from retrac_plugin.report.images import as_uri
 from retrac_plugin.report.shell import fill
@@ -42,10 +40,7 @@ def render(folder: Path, written: Sequence[Path]) -> str:
     Raises:
         InputError: If the rows cannot be read.
     """
-    file = folder / "rows.json"
-    with reading(file, InputError, "the rows"):
-        held = json.loads(file.read_text(encoding="utf-8"))
-        rows, about = [Row(**row) for row in held["rows"]], dict(held["about"])
+    rows, about = read_json(folder / "rows.json")
     differences = read_differences(folder / "differences.csv")
     kinds = list(dict.fromkeys(row.queries for row in rows))
     return fill(
@@ -57,7 +52,7 @@ def render(folder: Path, written: Sequence[Path]) -> str:
             (
                 kind,
                 panels([row for row in rows if row.queries == kind], CONTROLS),
-                _above([each for each in differences if each.queries == kind]),
+                comparisons([each for each in differences if each.queries == kind]),
             )
             for kind in kinds
         ],
@@ -67,11 +62,6 @@ def render(folder: Path, written: Sequence[Path]) -> str:
         figures=_figures(written),
         configuration_of={name: _text(value) for name, value in about.items()},
     )
-
-
-def _above(differences: Sequence[Difference]) -> list[tuple[str, list[str]]]:
-    """Return which methods each method is clearly above, the one above most first."""
-    return [(each.method, each.above) for each in comparisons(differences)]
 
 
 def _missing(rows: Sequence[Row]) -> list[tuple[str, str]]:

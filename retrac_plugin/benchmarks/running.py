@@ -17,13 +17,14 @@ from retrac_plugin.benchmarks.curve import METHODS as CURVED
 from retrac_plugin.benchmarks.curve import curve, write_points
 from retrac_plugin.benchmarks.differences import lds_differences, write_differences
 from retrac_plugin.benchmarks.figures import draw_figures
-from retrac_plugin.benchmarks.figures.curve import draw_curve
+from retrac_plugin.benchmarks.figures.curve import lds_by_passes
 from retrac_plugin.benchmarks.removal import Removal, check, removal_rows
 from retrac_plugin.benchmarks.rows import measure
 from retrac_plugin.benchmarks.scoring import Tell, score_methods
 from retrac_plugin.benchmarks.tables import write_csv, write_json, write_markdown
 from retrac_plugin.benchmarks.task import Task, TaskSource
 from retrac_plugin.errors import PluginError
+from retrac_plugin.report.figures.style import save
 
 CONTROLS = ("pixel-kernel", "untrained-kernel", "random")
 """Methods that every table has: likeness of pixels, what no training gives, and chance."""
@@ -107,8 +108,8 @@ def run(  # noqa: PLR0913, PLR0917
 def _curve(task: Task, out: Path, tell: Tell) -> list[Path]:
     points = curve(task, CURVED, out / "work" / "kept", tell)
     write_points(points, out / "curve.csv")
-    drawn = draw_curve(points, out / "curve.png")
-    return [out / "curve.csv", *([] if drawn is None else [drawn])]
+    figure = lds_by_passes(points)
+    return [out / "curve.csv", *([] if figure is None else [save(figure, out / "curve.png")])]
 
 
 def _removed(removal: Removal | None) -> dict[str, Any]:

@@ -11,6 +11,8 @@ from typing import Any
 from retrac_plugin.benchmarks.csv_files import write_records
 from retrac_plugin.benchmarks.differences import Difference, comparisons
 from retrac_plugin.benchmarks.rows import Row, reasons_of
+from retrac_plugin.errors import InputError
+from retrac_plugin.errors.guards import reading
 from retrac_plugin.files import write_atomically
 
 COLUMNS_EACH = 5
@@ -29,6 +31,26 @@ def write_json(rows: Sequence[Row], about: Mapping[str, Any], path: Path) -> Non
     """Write the rows and how they were made."""
     text = json.dumps({"about": about, "rows": [asdict(row) for row in rows]}, indent=1)
     write_atomically(path, lambda file: file.write_text(text + "\n"))
+
+
+def read_rows(path: str | Path) -> list[Row]:
+    """Read the rows of a benchmark, such as ``results/rows.json``.
+
+    Raises:
+        InputError: If they cannot be read.
+    """
+    return read_json(Path(path))[0]
+
+
+def read_json(path: Path) -> tuple[list[Row], dict[str, Any]]:
+    """Read what ``write_json`` wrote: the rows, and how they were made.
+
+    Raises:
+        InputError: If they cannot be read.
+    """
+    with reading(path, InputError, "the rows"):
+        held = json.loads(path.read_text(encoding="utf-8"))
+        return [Row(**row) for row in held["rows"]], dict(held["about"])
 
 
 def write_markdown(rows: Sequence[Row], differences: Sequence[Difference], path: Path) -> None:

@@ -8,23 +8,32 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from retrac_plugin.cli.breaking import breakdown, broken_down, file_of
 from retrac_plugin.cli.computing import max_memory, query_store
 from retrac_plugin.cli.drawing import repeats
+from retrac_plugin.cli.examples import example
 from retrac_plugin.cli.job import Job, job, takes_alike
 from retrac_plugin.cli.methods import check_method, chosen, methods
 from retrac_plugin.cli.output import check_output
 from retrac_plugin.cli.paging import page, try_page
 from retrac_plugin.cli.scoring import from_store, scored
 from retrac_plugin.cli.telling import tell
-from retrac_plugin.cli.top_lists import top_lists
+from retrac_plugin.cli.top_lists import answer_of, top_lists
 from retrac_plugin.cli.training import EXISTING, prepared
+from retrac_plugin.cli.voice import answer, as_json, quiet
 
 if TYPE_CHECKING:
+    from retrac_plugin.attribution.breakdown_files import Breakdown
     from retrac_plugin.attribution.scores import Scores
     from retrac_plugin.data.image_files import FileExamples
 
 
-@click.command()
+@click.command(
+    epilog=example(
+        "retrac attribute runs/photos --train photos --queries drawn.png --out scores",
+        'retrac attribute runs/sd --queries cat.png --prompt "a cat" --breakdown',
+    )
+)
 @click.option(
     "--queries",
     type=EXISTING,
@@ -66,7 +75,10 @@ if TYPE_CHECKING:
     show_default=True,
     help="Folder for METHOD.safetensors and the page, index.html.",
 )
+@breakdown
 @page
+@quiet
+@as_json
 @job(max_memory, query_store)
 def attribute(
     queries: Path,
@@ -77,6 +89,7 @@ def attribute(
     store: Path | None,
     exact: int | None,
     out: Path,
+    breakdown: bool,
     page: bool,
     job: Job,
 ) -> None:
@@ -91,9 +104,7 @@ def attribute(
     from retrac_plugin.errors import InputError
 
     source = from_store(store, exact)
-    for name in methods:  # what fails at the end is told of before the work
-        check_method(name)
-        check_output(out / f"{name}.safetensors")
+    _check(methods, out, breakdown)
     found = job.read_run()
     tell(found.description)
     examples = job.train_examples(found)
@@ -103,7 +114,7 @@ def attribute(
     names = chosen(methods, len(examples))
     attributors = dict(zip(names, job.attributors(found, names), strict=True))
     every = scored(attributors, prepared(examples), pictures, found, repeats, source)
-    kept = []
+    kept = {}
     for name, returned in every:
         checked = check_scores(returned, name, len(pictures), len(examples))
         method = checked.about.get("method", name)
@@ -111,17 +122,32 @@ def attribute(
         scores = _named(checked, job, about, examples, pictures, prompt)
         file = out / f"{name}.safetensors"
         scores.save(file)
-        kept.append(scores)
+        kept[name] = scores
         tell(f"\n{name}: scores [query, train] in {file}{_errors(scores)}")
         for line in top_lists(scores, top):
             tell(f"  {line}")
+    split = broken_down(attributors, kept, examples, pictures, top, out) if breakdown else []
+    findings, written = found.description.splitlines(), None
     if page:
-        findings = found.description.splitlines()
-        try_page(lambda: _page(kept, examples, pictures, top, findings), out / "index.html")
+        every_score = list(kept.values())
+        written = try_page(
+            lambda: _page(every_score, split, examples, pictures, top, findings), out / "index.html"
+        )
+    answer(lambda: answer_of(kept, top, out, findings, written))
+
+
+def _check(methods: tuple[str, ...], out: Path, breakdown: bool) -> None:
+    """Tell before the work of what would fail at its end."""
+    for name in methods:
+        check_method(name)
+        check_output(out / f"{name}.safetensors")
+        if breakdown:
+            check_output(file_of(name, out))
 
 
 def _page(
     scores: list[Scores],
+    split: list[Breakdown],
     examples: FileExamples,
     pictures: FileExamples,
     top: int,
@@ -131,10 +157,17 @@ def _page(
     from retrac_plugin.report.page import render
     from retrac_plugin.report.sources import ExamplePictures
 
-    captions = tuple(examples.prompts)
     train, queries = ExamplePictures(examples), ExamplePictures(pictures)
-    report = report_of(scores, train, queries, top=top, captions=captions, findings=findings)
-    return render(report)
+    return render(
+        report_of(
+            scores,
+            train,
+            queries,
+            top=top,
+            findings=findings,
+            breakdowns=split,
+        )
+    )
 
 
 def _named(
@@ -152,6 +185,7 @@ def _named(
         about={**scores.about, **about},
         train_names=tuple(examples.names),
         query_names=tuple(pictures.names),
+        train_prompts=tuple(examples.prompts),
         prompts=tuple(pictures.prompts) if prompt is None else (prompt,) * len(pictures),
     )
 

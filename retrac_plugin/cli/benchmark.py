@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
+from retrac_plugin.cli.examples import example
 from retrac_plugin.cli.output import check_output
 from retrac_plugin.cli.paging import page, try_page
 from retrac_plugin.cli.telling import tell
 from retrac_plugin.cli.training import EXISTING
+from retrac_plugin.cli.voice import answer, as_json, quiet
 
 
-@click.command()
+@click.command(
+    epilog=example(
+        "retrac benchmark digits --out results",
+        "retrac benchmark runs/photos --train photos --queries drawn --methods trak,d-trak",
+    )
+)
 @click.argument("task")
 @click.option("--data", type=EXISTING, help="The file of a task that ships without its data.")
 @click.option("--train", type=EXISTING, help="Of your own run: the training set, as trained.")
@@ -58,6 +66,8 @@ from retrac_plugin.cli.training import EXISTING
     is_flag=True,
     help="Retrain for the task's ground truth instead; goes on where a killed run stopped.",
 )
+@quiet
+@as_json
 def benchmark(
     task: str,
     data: Path | None,
@@ -101,7 +111,9 @@ def benchmark(
     if regenerate:
         if not hasattr(source, "regenerate"):
             raise click.UsageError(f"the task {task} cannot --regenerate")
-        tell(f"the ground truth: {source.regenerate(out / 'work')}")
+        truth = source.regenerate(out / "work")
+        tell(f"the ground truth: {truth}")
+        answer(lambda: {"ground_truth": truth})
         return
     measures = list(plugins.metrics()) if metrics is None else _names(metrics)
     removal = None if remove is None else Removal(remove)
@@ -109,8 +121,8 @@ def benchmark(
     written = run(source, names, measures, out, seed, device, tell, removal, fresh, curve)
     for path in written:
         tell(f"wrote {path}")
-    if page:
-        try_page(lambda: render(out, written), out / "index.html")
+    shown = try_page(lambda: render(out, written), out / "index.html") if page else None
+    answer(lambda: {**_results(out), "files": written, "page": shown})
 
 
 def methods_of(methods: str | None) -> list[str]:
@@ -121,6 +133,11 @@ def methods_of(methods: str | None) -> list[str]:
     if methods is None:
         return [name for name, (_, plugin) in known.items() if plugin == "core"]
     return list(known) if methods == "all" else _names(methods)
+
+
+def _results(out: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((out / "rows.json").read_text(encoding="utf-8"))
+    return found
 
 
 def _names(listed: str) -> list[str]:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
 
+from retrac_plugin.cli.examples import example
 from retrac_plugin.cli.reading import Reading, reading
 from retrac_plugin.cli.telling import tell
 from retrac_plugin.cli.training import Training, training
+from retrac_plugin.cli.voice import answer, as_json, quiet
 
 if TYPE_CHECKING:
     from retrac_plugin.runs.findings import Finding
 
 
-@click.command()
+@click.command(epilog=example("retrac doctor runs/photos --train photos"))
+@quiet
+@as_json
 @training
 @reading
 def doctor(training: Training, reading: Reading) -> None:
@@ -31,7 +36,9 @@ def doctor(training: Training, reading: Reading) -> None:
 
     found = diagnose(reading.of(training.run, training.loss), training.train, training.cache)
     _print(found)
-    if of_kind(found, UNUSABLE):
+    usable = not of_kind(found, UNUSABLE)
+    answer(lambda: {"usable": usable, "findings": [asdict(each) for each in found]})
+    if not usable:
         raise SystemExit(1)
 
 

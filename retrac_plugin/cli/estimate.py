@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import asdict
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,11 +12,13 @@ import click
 
 from retrac_plugin.cli.computing import max_memory, query_store
 from retrac_plugin.cli.drawing import repeats, repeats_of
+from retrac_plugin.cli.examples import example
 from retrac_plugin.cli.filling import estimate_filling, rows
 from retrac_plugin.cli.job import Job, job
 from retrac_plugin.cli.methods import chosen, methods
 from retrac_plugin.cli.numbers import size
 from retrac_plugin.cli.telling import tell
+from retrac_plugin.cli.voice import answer, as_json, quiet
 
 if TYPE_CHECKING:
     from retrac_plugin.attribution.estimate import Estimate
@@ -25,7 +28,12 @@ STARTED = time.perf_counter()
 """Before torch is imported, which `retrac attribute` has to do as well."""
 
 
-@click.command()
+@click.command(
+    epilog=example(
+        "retrac estimate runs/photos --train photos --queries 16",
+        "retrac estimate runs/photos --train photos --method best --store",
+    )
+)
 @click.option(
     "--queries",
     type=click.IntRange(1),
@@ -39,6 +47,8 @@ STARTED = time.perf_counter()
     "--store", is_flag=True, help="What `retrac featurize` will take instead, and a question after."
 )
 @rows
+@quiet
+@as_json
 @job(max_memory, query_store)
 def estimate(
     queries: int,
@@ -61,7 +71,9 @@ def estimate(
     attributors = job.attributors(found, names)
     if store:
         by_name = dict(zip(names, attributors, strict=True))
-        _print_store(estimate_filling(by_name, examples, rows), len(examples))
+        filling = estimate_filling(by_name, examples, rows)
+        _print_store(filling, len(examples))
+        answer(lambda: {"training_images": len(examples), **filling._asdict()})
         return
     times = repeats_of(found, repeats)
     starting = time.perf_counter() - STARTED
@@ -71,6 +83,8 @@ def estimate(
         f"checkpoints, drawn {times} times, queries in {cost.blocks} blocks"
     )
     _print(cost, starting, job.training.cache)
+    told = {"training_images": len(examples), "starting": starting, **asdict(cost)}
+    answer(lambda: {**told, "seconds": starting + cost.seconds})
 
 
 def _print(cost: Estimate, starting: float, cache: Path) -> None:

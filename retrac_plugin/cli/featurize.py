@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import click
 
+from retrac_plugin.cli.examples import example
 from retrac_plugin.cli.filling import SHARD_SAMPLES, estimate_filling, rows
 from retrac_plugin.cli.job import Job, job
 from retrac_plugin.cli.methods import check_method, chosen, methods
@@ -13,9 +15,15 @@ from retrac_plugin.cli.numbers import size
 from retrac_plugin.cli.sharing import Share, share
 from retrac_plugin.cli.telling import tell
 from retrac_plugin.cli.training import prepared
+from retrac_plugin.cli.voice import answer, as_json, quiet
 
 
-@click.command()
+@click.command(
+    epilog=example(
+        "retrac featurize runs/photos --train photos --method best --store store",
+        "retrac attribute runs/photos --train photos --method best --store store --queries new.png",
+    )
+)
 @click.option(
     "--store",
     type=click.Path(file_okay=False, path_type=Path),
@@ -41,6 +49,8 @@ from retrac_plugin.cli.training import prepared
     help="Likewise of memory, all of the process: smaller batches take less.",
 )
 @share
+@quiet
+@as_json
 @job()
 def featurize(
     store: Path,
@@ -80,6 +90,7 @@ def featurize(
     for path in done.damaged:
         tell(f"computed again, since it was damaged: {path}")
     others = f"; {done.left} are left to other processes" if done.left else ""
+    answer(lambda: {**asdict(done), "store": str(store), "bytes": kept.bytes()})
     tell(
         f"{done.computed} files computed, {done.found} were there{others}: "
         f"{size(kept.bytes())} in {store}"

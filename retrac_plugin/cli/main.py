@@ -55,7 +55,18 @@ def _parameters(group: click.Group, ctx: click.Context) -> list[click.Parameter]
     return [] if command is None else command.params
 
 
-@click.group(cls=PluginCommands, context_settings={"help_option_names": ["-h", "--help"]})
+EXIT_CODES = """\b
+Exit codes:
+  0    done
+  1    an error, which stderr says; by `retrac doctor`, a run that cannot be attributed
+  2    a command line that cannot be understood
+  130  interrupted
+"""
+
+
+@click.group(
+    cls=PluginCommands, epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]}
+)
 @click.version_option(package_name="retrac-plugin", prog_name="retrac")
 def main() -> None:
     """Which training images made this picture?

@@ -17,8 +17,8 @@ page = click.option(
 )
 
 
-def try_page(make: Callable[[], str], path: Path) -> None:
-    """Write the page of what is saved; where it fails, say why in a line.
+def try_page(make: Callable[[], str], path: Path) -> Path | None:
+    """Write the page of what is saved and return its path; where it fails, say why in a line.
 
     Args:
         make: Makes its HTML.
@@ -29,6 +29,8 @@ def try_page(make: Callable[[], str], path: Path) -> None:
     except Exception as problem:  # the scores are there; whatever a page lacks is no reason to fail
         told = " ".join(str(problem).split()) or type(problem).__name__
         click.echo(f"retrac: no page was written, but all else was: {told}", err=True)
+        return None
+    return path
 
 
 def write_own(html: str, path: Path) -> None:

@@ -7,8 +7,13 @@ from pathlib import Path
 
 import click
 
+from retrac_plugin.cli.examples import example
 
-@click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+
+@click.command(
+    epilog=example("retrac record --keep noise train_unconditional.py --output_dir runs/photos"),
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+)
 @click.option(
     "--keep",
     type=click.Choice(["timesteps", "noise", "samples"]),

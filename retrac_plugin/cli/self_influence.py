@@ -7,19 +7,23 @@ from typing import TYPE_CHECKING
 
 import click
 
+from retrac_plugin.cli.examples import example
 from retrac_plugin.cli.job import Job, job
 from retrac_plugin.cli.numbers import signed
 from retrac_plugin.cli.output import check_output
 from retrac_plugin.cli.paging import page, try_page
 from retrac_plugin.cli.telling import tell
 from retrac_plugin.cli.training import prepared
+from retrac_plugin.cli.voice import answer, as_json, quiet
 
 if TYPE_CHECKING:
     from retrac_plugin.attribution.self_influence_files import SelfInfluence
     from retrac_plugin.data.image_files import FileExamples
 
 
-@click.command()
+@click.command(
+    epilog=example("retrac self-influence runs/photos --train photos --out self.safetensors")
+)
 @click.option(
     "--method",
     default="diffusion-retrac",
@@ -42,6 +46,8 @@ if TYPE_CHECKING:
     help="File for all of them, tensor self_influence [train]; the page is the same with .html.",
 )
 @page
+@quiet
+@as_json
 @job()
 def self_influence(
     method: str,
@@ -69,15 +75,26 @@ def self_influence(
     returned = attributor.self_influence(prepared(examples), query_draws=job.draws.rule())
     values = check_self_influence(returned, method, len(examples)).cpu()
     about = {"method": method, "run": str(job.training.run.resolve()), **job.draws.about()}
-    kept = SelfInfluence(values, tuple(examples.names), about)
+    kept = SelfInfluence(values, tuple(examples.names), about, tuple(examples.prompts))
     kept.save(out)
     tell(f"\n{method}: self-influence [train] in {out}")
     best = values.argsort(descending=True)[:top].tolist()
     for index, text in zip(best, signed(values[best].tolist(), fewest=4), strict=True):
         tell(f"  {examples.names[index]}  {text}")
+    findings, written = found.description.splitlines(), None
     if page:
-        findings = found.description.splitlines()
-        try_page(lambda: _page(kept, examples, findings), out.with_suffix(".html"))
+        written = try_page(lambda: _page(kept, examples, findings), out.with_suffix(".html"))
+    answer(
+        lambda: {
+            "findings": findings,
+            "method": method,
+            "self_influence": out,
+            "highest": [
+                {"index": i, "name": examples.names[i], "value": values[i].item()} for i in best
+            ],
+            "page": written,
+        }
+    )
 
 
 def _page(kept: SelfInfluence, examples: FileExamples, findings: list[str]) -> str:
@@ -90,7 +107,7 @@ def _page(kept: SelfInfluence, examples: FileExamples, findings: list[str]) -> s
         ExamplePictures(examples),
         kept.train_names,
         about=kept.about,
-        captions=tuple(examples.prompts),
+        captions=kept.train_prompts,
         findings=findings,
     )
     return render(report)

@@ -8,14 +8,21 @@ import sys
 
 import click
 
+from retrac_plugin.cli.voice import voice
 from retrac_plugin.cli.wording import in_options
 
 
 def tell(text: str = "") -> None:
-    """Print a line; where nobody reads any more, as after ``| head``, the work goes on silently."""
+    """Print a line, unless the command is to be quiet; to stderr where stdout is for the answer.
+
+    Where nobody reads any more, as after ``| head``, the work goes on silently.
+    """
+    if voice().quiet:
+        return
     context = click.get_current_context(silent=True)
     try:
-        click.echo(in_options(text, context.command.params if context else []))
+        parameters = context.command.params if context else []
+        click.echo(in_options(text, parameters), err=voice().as_json)
         sys.stdout.flush()
     except OSError as error:
         if error.errno != errno.EPIPE:

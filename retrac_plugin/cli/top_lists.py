@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from retrac_plugin.cli.numbers import signed
 
@@ -50,3 +51,50 @@ def _errors(scores: Scores, query: int, sample: int) -> str:
         return ""
     error, rank = scores.standard_errors[query, sample], scores.rank_errors[query, sample]
     return f" ± {error:.1g}, rank ± {rank:.1f}"
+
+
+def answer_of(
+    scores: Mapping[str, Scores], k: int, out: Path, findings: list[str], page: Path | None
+) -> dict[str, Any]:
+    """Return what `retrac attribute --json` prints.
+
+    Args:
+        scores: By the name of the method.
+        k: Proponents and opponents of each query.
+        out: Folder of the files of scores.
+        findings: What was recorded and what was not, a line each.
+        page: Where the page lies, or None.
+    """
+    return {
+        "findings": findings,
+        "methods": {
+            name: {
+                "scores": str(out / f"{name}.safetensors"),
+                "queries": [_listed(each, query, k) for query in range(len(each.values))],
+            }
+            for name, each in scores.items()
+        },
+        "page": page,
+    }
+
+
+def _listed(scores: Scores, query: int, k: int) -> dict[str, Any]:
+    """Return a query's proponents, above 0, and opponents, below it, the strongest first."""
+    highest, lowest = scores.proponents(k).indices[query], scores.opponents(k).indices[query]
+    values = scores.values[query]
+    return {
+        "query": scores.query_names[query],
+        "proponents": [_one(scores, query, i) for i in highest.tolist() if values[i] > 0],
+        "opponents": [_one(scores, query, i) for i in lowest.tolist() if values[i] < 0],
+    }
+
+
+def _one(scores: Scores, query: int, sample: int) -> dict[str, Any]:
+    found = {
+        "index": sample,
+        "name": scores.train_names[sample],
+        "score": scores.values[query, sample].item(),
+    }
+    errors = {"standard_error": scores.standard_errors, "rank_error": scores.rank_errors}
+    told = {name: e[query, sample].item() for name, e in errors.items() if e is not None}
+    return {**found, **told}

@@ -111,6 +111,18 @@ class ExampleSource:
                 "a loader must not drop its last batch"
             )
 
+    def only(self, positions: Sequence[int]) -> ExampleSource:
+        """Return the source of some of the examples, which keep their ids and so their draws."""
+        chosen = copy.copy(self)
+        chosen.ids = [self.ids[position] for position in positions]
+        if isinstance(self.data, DataLoader):
+            whole, collate_fn = self.data.dataset, self.data.collate_fn
+            chosen.data = DataLoader(whole, sampler=chosen.ids, collate_fn=collate_fn)
+            chosen._steadiness = Steadiness(whole, chosen.ids, self.role)
+        else:
+            chosen._steadiness = Steadiness(self.data, chosen.ids, self.role)
+        return chosen
+
     def _collated(self, size: int) -> Iterator[dict[str, Any]]:
         if isinstance(self.data, DataLoader):
             yield from (as_fields(batch, self.role) for batch in self.data)

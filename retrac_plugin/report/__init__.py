@@ -1,7 +1,6 @@
 """Pictures of scores: a figure (PNG) and a page (self-contained HTML)."""
 
 from retrac_plugin.report.contents import Method, MetricRow, NormRecord, Report
-from retrac_plugin.report.grid import draw_grid
 from retrac_plugin.report.measuring import measured
 from retrac_plugin.report.page import write_page
 
@@ -10,7 +9,6 @@ __all__ = [
     "MetricRow",
     "NormRecord",
     "Report",
-    "draw_grid",
     "measured",
     "write_page",
 ]

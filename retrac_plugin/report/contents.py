@@ -9,8 +9,12 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from retrac_plugin.attribution.breakdown_files import Breakdown
 from retrac_plugin.attribution.scores import Scores
 from retrac_plugin.errors import InputError
+
+ROUNDING = 1e-2
+"""How far, of the size of all its terms, a score may lie from their sum."""
 
 
 class Pictures(Protocol):
@@ -51,6 +55,7 @@ class Method:
         seconds: What it cost, or None if it was not measured.
         formula: Its formula as plain text, such as ``formulas.RETRAC``.
         summary: One sentence about it.
+        breakdown: How some of its scores split over checkpoints and timesteps, or None.
     """
 
     name: str
@@ -58,6 +63,7 @@ class Method:
     seconds: float | None = None
     formula: str = ""
     summary: str = ""
+    breakdown: Breakdown | None = None
 
 
 @dataclass(frozen=True)
@@ -111,6 +117,7 @@ class Report:
         train_images: Each in [-1, 1], with 1 or 3 channels.
         query_images: Likewise; sizes may differ.
         methods: With scores ``[query, train]``; at least one where there are no groups.
+        opening: Position of the query that the page opens on.
         k: Number of proponents and of opponents per query and method.
         groups: Training images to look through, such as outliers.
         train_labels: Class name of each training image, or empty.
@@ -138,6 +145,7 @@ class Report:
     train_images: Pictures
     query_images: Pictures
     methods: Sequence[Method]
+    opening: int = 0
     k: int = 6
     groups: Sequence[Group] = ()
     train_labels: Sequence[str] = ()
@@ -165,6 +173,10 @@ class Report:
         _check_methods(self.methods, self.rows, [queries, train])
         if not 1 <= self.k <= train:
             raise InputError(f"k must lie between 1 and the {train} training images, got {self.k}")
+        if queries and not 0 <= self.opening < queries:
+            raise InputError(
+                f"opening must lie between 0 and {queries - 1}, a query, got {self.opening}"
+            )
         for side, count in (("train", train), ("query", queries)):
             for what in ("labels", "names", "captions"):
                 name = f"{side}_{what}"
@@ -180,8 +192,25 @@ def _check_methods(
         got = list(method.scores.values.shape)
         if got != expected:
             raise InputError(f"{method.name}: expected scores of shape {expected}, got {got}")
+        if method.breakdown is not None:
+            _check_breakdown(method.name, method.scores.values, method.breakdown)
     for row in rows:
         _check_length(f"values of {row.name}", len(row.values), (len(methods),))
+
+
+def _check_breakdown(name: str, scores: Tensor, found: Breakdown) -> None:
+    """Refuse terms that do not sum to the scores: they are of others."""
+    queries, samples = found.pairs.T
+    fitting = bool((queries < scores.shape[0]).all() and (samples < scores.shape[1]).all())
+    if fitting:
+        terms, told = found.values.double().flatten(1), scores.detach().cpu()[queries, samples]
+        apart = (terms.sum(1) - told.double()).abs()
+        fitting = bool((apart <= ROUNDING * terms.abs().sum(1)).all())
+    if not fitting:
+        raise InputError(
+            f"{name}: the breakdown is of other scores, its terms do not sum to these: break down "
+            "what was attributed, with the same draws"
+        )
 
 
 def _check_images(name: str, images: Pictures) -> None:

@@ -17,6 +17,7 @@ from retrac_plugin.report.numbers import (
     score_text,
     unit_text,
 )
+from retrac_plugin.report.terms import terms_of
 from retrac_plugin.report.thumbnails import thumbnails
 
 QUERY_BYTES = 3_000_000
@@ -44,6 +45,7 @@ def listing(report: Report) -> Listed:
         "blocks": train.as_blocks,
         "images": [_image(report, index, train.sources) for index in listed],
         "queries": _queries(report),
+        "opening": report.opening,
         "methods": [_method(method, place) for method in report.methods],
         "answers": [
             [
@@ -90,7 +92,13 @@ def _text(texts: Sequence[str], index: int, default: str = "") -> str:
 def _method(method: Method, place: Mapping[int, int]) -> Listed:
     found = generality(method)
     general = {place[i]: count for i, count in found.named.items() if i in place}
-    return {"name": method.name, "places": found.places, "general": general}
+    broken = method.breakdown
+    return {
+        "name": method.name,
+        "places": found.places,
+        "general": general,
+        "checkpoints": [] if broken is None else broken.checkpoint_names,
+    }
 
 
 def _answer(method: Method, query: int, pair: tuple[End, End], place: Mapping[int, int]) -> Listed:
@@ -103,6 +111,12 @@ def _answer(method: Method, query: int, pair: tuple[End, End], place: Mapping[in
     return {
         "unit": unit_text(power),
         "certainty": _certainty(method, query),
+        "terms": {
+            place[one.index]: terms
+            for end in pair
+            for one in end.neighbours
+            if (terms := terms_of(method.breakdown, query, one.index, power)) is not None
+        },
         "ends": [
             {"name": end.name, "remark": end.remark, "entries": list(map(entry, end.neighbours))}
             for end in pair

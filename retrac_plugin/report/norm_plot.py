@@ -77,11 +77,11 @@ def lay_out(record: NormRecord) -> NormPlot | None:
     timesteps, logs = timesteps[drawable], norms[drawable].log10()
     x = Axis(0, max(timesteps.max().item(), 1), LEFT, RIGHT)
     y = Axis(logs.min().item() - 0.05, logs.max().item() + 0.05, BOTTOM, TOP)
-    medians = _medians(timesteps, logs, x.last)
-    levels = [level for _, level in medians]
+    middles = medians(timesteps, logs, x.last)
+    levels = [level for _, level in middles]
     return NormPlot(
         points=[(x.at(t), y.at(level)) for t, level in _some(timesteps, logs)],
-        median=" ".join(f"{x.at(t)},{y.at(level)}" for t, level in medians),
+        median=" ".join(f"{x.at(t)},{y.at(level)}" for t, level in middles),
         x_ticks=[Tick(x.at(value), f"{value:g}") for value in _round_numbers(x.last)],
         y_ticks=[Tick(y.at(math.log10(value)), _two_digits(value)) for value in _decades(y)],
         count=len(norms),
@@ -95,8 +95,14 @@ def _some(timesteps: Tensor, logs: Tensor) -> list[tuple[float, float]]:
     return list(zip(timesteps[chosen].tolist(), logs[chosen].tolist(), strict=True))
 
 
-def _medians(timesteps: Tensor, logs: Tensor, last: float) -> list[tuple[float, float]]:
-    """Return the centre and median of each bin of timesteps that holds enough."""
+def medians(timesteps: Tensor, logs: Tensor, last: float) -> list[tuple[float, float]]:
+    """Return the centre and median of each bin of timesteps that holds enough.
+
+    Args:
+        timesteps: ``[visit]``.
+        logs: Logarithms of norms, ``[visit]``.
+        last: Where the last bin ends.
+    """
     bins = (timesteps * BINS / last).long().clamp(max=BINS - 1)
     return [
         ((number + 0.5) * last / BINS, logs[bins == number].median().item())

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from retrac_plugin.attribution.breakdown_files import Breakdown
 from retrac_plugin.attribution.scores import Scores
 from retrac_plugin.errors import InputError
 from retrac_plugin.report.contents import Group, Method, Pictures, Report
@@ -32,9 +33,9 @@ def report_of(
     queries: Pictures,
     *,
     top: int = 1,
-    captions: Sequence[str] = (),
     findings: Sequence[str] = (),
     groups: Sequence[Group] = (),
+    breakdowns: Sequence[Breakdown] = (),
 ) -> Report:
     """Return the report of one or more methods' scores of the same pictures.
 
@@ -43,20 +44,27 @@ def report_of(
         train: The training images.
         queries: The pictures to explain.
         top: Proponents and opponents to list at least.
-        captions: Of the training images, or empty.
         findings: What was recorded and what was not, a line each.
         groups: Further training images to look through.
+        breakdowns: How some of the scores split over checkpoints and timesteps, of any method.
 
     Raises:
-        InputError: If the scores are of different pictures, or do not fit the pictures given.
+        InputError: If the scores are of different pictures, or do not fit the pictures given, or a
+            breakdown is of other scores.
     """
     first = scores[0]
     for other in scores[1:]:
         if (other.train_names, other.query_names) != (first.train_names, first.query_names):
             raise InputError("the scores are of different pictures: make a page of each")
+    names = [str(one.about.get("method", f"method {n}")) for n, one in enumerate(scores, start=1)]
+    broken = {str(each.about.get("method")): each for each in breakdowns}
+    if not broken.keys() <= set(names):
+        raise InputError(
+            f"breakdowns of {', '.join(broken.keys() - set(names))}: there are no scores of that"
+        )
     methods = [
-        Method(str(one.about.get("method", f"method {n}")), one)
-        for n, one in enumerate(scores, start=1)
+        Method(name, one, breakdown=broken.get(name))
+        for name, one in zip(names, scores, strict=True)
     ]
     general = generally_influential(methods)
     return Report(
@@ -69,7 +77,7 @@ def report_of(
         groups=[*groups, *([] if general is None else [general])],
         train_names=first.train_names,
         query_names=first.query_names,
-        train_captions=captions,
+        train_captions=first.train_prompts,
         query_captions=first.prompts,
         configuration=configuration({m.name: m.scores.about for m in methods}),
         findings=findings,

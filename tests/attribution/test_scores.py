@@ -34,6 +34,18 @@ def test_scores_survive_saving(tmp_path):
     assert loaded.about == {"method": "a", "steps": [1, None]}
 
 
+def test_what_pictures_were_told_is_kept_beside_their_names(tmp_path):
+    path = tmp_path / "scores.safetensors"
+    told = ("a cat", "<b>", "", "a\ndog")
+    Scores(VALUES, train_names=tuple("abcd"), prompts=("x", "y"), train_prompts=told).save(path)
+    loaded = Scores.load(path)
+    assert (loaded.train_names, loaded.prompts) == (tuple("abcd"), ("x", "y"))
+    assert loaded.train_prompts == told
+    Scores(VALUES, train_prompts=("a", "b")).save(path)
+    with pytest.raises(InputError, match="its norms, errors or names do not fit"):
+        Scores.load(path)
+
+
 def test_a_failed_save_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
     path = tmp_path / "scores.safetensors"
     Scores(VALUES).save(path)

@@ -9,11 +9,13 @@ from retrac_plugin.errors import InputError
 
 def test_what_was_saved_is_read_and_known_from_scores(tmp_path):
     path, other = tmp_path / "self.safetensors", tmp_path / "scores.safetensors"
-    SelfInfluence(torch.tensor([1.0, 2.0]), ("a\n", "<b>"), {"method": "m"}).save(path)
+    told = ("a cat", "a dog")
+    SelfInfluence(torch.tensor([1.0, 2.0]), ("a\n", "<b>"), {"method": "m"}, told).save(path)
     Scores(torch.ones(1, 2)).save(other)
     found = SelfInfluence.load(path)
     assert found.values.tolist() == [1.0, 2.0]
     assert (found.train_names, found.about) == (("a\n", "<b>"), {"method": "m"})
+    assert found.train_prompts == told
     assert holds_self_influence(path)
     assert not holds_self_influence(other)
 

@@ -7,13 +7,15 @@ import pytest
 import torch
 
 from retrac_plugin.benchmarks import Queries
+from retrac_plugin.benchmarks.figures import cost_against_quality, lds_with_controls
 from retrac_plugin.benchmarks.figures.cost import _apart
-from retrac_plugin.benchmarks.figures.generated import draw_generated
-from retrac_plugin.benchmarks.figures.style import COLOURS, OTHER, colour
+from retrac_plugin.benchmarks.figures.generated import generated_pictures
 from retrac_plugin.benchmarks.figures.timesteps import norms_over_time
+from retrac_plugin.benchmarks.rows import ATTAINABLE, CEILING, Row
 from retrac_plugin.draws import Request, Strided
 from retrac_plugin.metrics import Evidence
 from retrac_plugin.randomness import content_key
+from retrac_plugin.report.figures.style import COLOURS, OTHER, colour
 from tests.benchmarks.tasks import small_task
 from tests.textbook import gradient
 
@@ -33,12 +35,57 @@ def test_labels_that_are_apart_stay_at_their_values():
     assert _apart([0.0, 1.0, 2.0], 0.1) == [0.0, 1.0, 2.0]
 
 
-def test_generated_pictures_are_drawn_and_nothing_else(tmp_path):
-    assert draw_generated(small_task(), tmp_path / "none.png") is None
+def test_generated_pictures_are_drawn_and_nothing_else():
+    assert generated_pictures(small_task()) is None
     task = small_task()
     kind = Queries("generated", torch.zeros(20, 1, 4, 4), Evidence())
-    path = draw_generated(replace(task, queries=(*task.queries, kind)), tmp_path / "some.png")
-    assert path.read_bytes().startswith(b"\x89PNG")
+    figure = generated_pictures(replace(task, queries=(*task.queries, kind)))
+    (drawn,) = figure.axes[0].images
+    assert drawn.get_array().shape == (5, 80, 3)  # a row of 16, each with a line around it
+    assert drawn.get_array()[0, 0].tolist() == [0.5, 0.5, 0.5]
+
+
+def rows(kind="generated"):
+    of_methods = [
+        Row(name, kind, "lds", value, value - 0.1, value + 0.1, True, seconds)
+        for name, value, seconds in (("trak", 0.3, 20.0), ("random", 0.0, 0.0), ("mine", 0.1, 5.0))
+    ]
+    controls = [Row(CEILING, kind, "lds", 0.6), Row(ATTAINABLE, kind, "lds", 0.8)]
+    return [*of_methods, *controls, Row("trak", kind, "minority-share@10", 0.5, seconds=20.0)]
+
+
+def test_lds_is_a_line_a_method_with_its_interval_beside_its_controls():
+    (axes,) = (figure := lds_with_controls(rows())).axes
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == ["random", "mine", "trak"]
+    drawn = [[*map(float, line.get_xdata())] for line in axes.lines]
+    expected = [[-0.1, 0.1], [0.0], [0.0, 0.2], [0.1], [0.2, 0.4], [0.3], [0.6, 0.6], [0.8, 0.8]]
+    for got, wanted in zip(drawn[1:], expected, strict=True):
+        assert got == pytest.approx(wanted)
+    told = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert told == ["one retraining: noise ceiling", "best possible"]
+    assert figure.get_figwidth() == pytest.approx(3.3)
+    two = lds_with_controls([*rows(), *rows("held-out")])
+    assert len(two.axes) == 2
+    assert two.get_figwidth() == pytest.approx(6.6)
+
+
+def test_cost_is_a_point_a_method_at_its_seconds():
+    (axes,) = (figure := cost_against_quality(rows())).axes
+    points = {
+        (line.get_xdata()[0], line.get_ydata()[0])
+        for line in axes.lines
+        if line.get_marker() == "o"
+    }
+    assert points == {(20.0, 0.3), (0.01, 0.0), (5.0, 0.1)}  # what takes less is drawn at 0.01
+    assert [text.get_text() for text in axes.texts] == ["trak", "random", "mine"]
+    assert figure.get_figwidth() == pytest.approx(3.3)
+
+
+def test_what_was_not_measured_is_not_drawn():
+    other = [Row("trak", "generated", "minority-share@10", 0.5, seconds=1.0)]
+    assert lds_with_controls(other) is None
+    assert cost_against_quality(other) is None
+    assert cost_against_quality([Row("trak", "generated", "lds", 0.5)]) is None
 
 
 def test_norms_over_time_are_those_of_single_gradients():

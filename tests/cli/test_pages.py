@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
@@ -158,6 +159,18 @@ def same_page(files, tmp_path, kind):
     result = call("report", *scores, *places, "--out", tmp_path / "again.html")
     assert result.exit_code == 0, result.output
     assert listed(tmp_path / "again.html") == written
+
+
+def test_report_has_what_the_training_images_were_told(files, answered, tmp_path):
+    told = tuple(f"a <picture> of {number}" for number in range(TRAIN))
+    paths = tmp_path / "diffusion-retrac.safetensors", tmp_path / "self.safetensors"
+    replace(Scores.load(paths[0]), train_prompts=told).save(paths[0])
+    replace(SelfInfluence.load(paths[1]), train_prompts=told).save(paths[1])
+    train = ("--train", files / "train.safetensors")
+    for given in ((paths[0], "--queries", files / "queries.safetensors"), (paths[1],)):
+        assert call("report", *given, *train).exit_code == 0
+        images = listed(tmp_path / "index.html")["images"]
+        assert [image["caption"] for image in images] == [told[i["index"]] for i in images]
 
 
 def test_report_takes_self_influence_beside_scores_or_alone(files, answered, tmp_path):

@@ -11,6 +11,7 @@ from retrac_plugin.report import Method, write_page
 from retrac_plugin.report.contents import Group
 from tests.report import sample
 from tests.report.browser import accessibility_faults, launched, opened
+from tests.report.test_terms import broken
 
 EVIL = "<script>document.title='x'</script>\"'&\nnew <img src=x onerror=alert(1)>.png"
 QUERIES, TRAIN, K = 6, 120, 30
@@ -87,6 +88,47 @@ def test_another_picture_is_chosen_and_the_address_says_which(browser, path):
         assert asked(page) == "query 3"
     with opened(browser, path, "#query-77") as page:
         assert asked(page) == "query 0"
+
+
+def test_opens_on_the_picture_that_the_report_says(browser, tmp_path):
+    path = write_page(big_report(opening=4), tmp_path / "index.html")
+    with opened(browser, path) as page:
+        assert asked(page) == "query 4"
+    for fragment, number in (("#query-0", 0), ("#query-77", 4)):
+        with opened(browser, path, fragment) as page:
+            assert asked(page) == f"query {number}"
+
+
+def split_report():
+    """The report; how the first method's scores of query 0 split, for its strongest image."""
+    report = big_report()
+    first = report.methods[0]
+    split = broken(first.scores, [(0, 7)])
+    return replace(report, methods=[replace(first, breakdown=split), report.methods[1]]), split
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 390)])
+def test_a_pair_shows_where_its_score_comes_from(browser, tmp_path, scheme, width):
+    report, split = split_report()
+    path = write_page(report, tmp_path / "index.html")
+    size = {"width": width, "height": 900}
+    with opened(browser, path, color_scheme=scheme, viewport=size) as page:
+        page.locator(".card button").first.click()
+        dialog = page.get_by_role("dialog")
+        rows = dialog.locator(".split tr").all()
+        texts = [row.locator("th, td").all_inner_texts() for row in rows]
+        assert texts[0] == ["Checkpoint", "0", "450", "900", "all"]
+        assert [row[0] for row in texts[1:]] == ["480", "2", "all"]
+        assert texts[-1][-1] == "+9.00"
+        terms = split.values[0][:, [1, 2, 0]]
+        for row, expected in zip(texts[1:3], terms, strict=True):
+            numbers = [float(text.replace("\N{MINUS SIGN}", "-")) for text in row[1:]]
+            wanted = [*expected.tolist(), expected.sum().item()]
+            assert numbers == pytest.approx(wanted, abs=0.006)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert accessibility_faults(page) == []
+        page.keyboard.press("ArrowRight")
+        assert dialog.locator(".split").count() == 0
 
 
 def test_filters_by_method_length_agreement_and_generality(browser, path):

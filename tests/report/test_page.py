@@ -49,6 +49,14 @@ def listed(html):
     )
 
 
+@pytest.mark.parametrize(("side", "drawn"), [(8, True), (80, False)])
+def test_pictures_so_small_that_their_pixels_are_to_be_seen_are_drawn_as_blocks(side, drawn):
+    images = torch.zeros(sample.TRAIN, 1, side, side)
+    html = render(sample.report(train_images=images, query_images=images[: sample.QUERIES]))
+    assert ("<main class=blocks>" in html) == drawn
+    assert ('class="evidence blocks"' in html) == drawn
+
+
 def scripts(html):
     return re.findall(r"<script>(.*?)</script>", html, re.DOTALL)
 

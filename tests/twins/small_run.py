@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 import retrac_plugin as retrac
-from retrac_adapters.demo import data as demo_data
-from retrac_adapters.demo.recipe import QUICK
+from retrac_adapters.demo.recipe import Recipe
 from retrac_adapters.demo.training import train_once
+from retrac_adapters.tasks.digits.source import digits_and_patches
 from retrac_plugin.checkpoints.checkpoint import Checkpoint
 from retrac_plugin.draws import Draws
 from retrac_plugin.model.diffusion import DiffusionModel
@@ -20,14 +20,36 @@ from retrac_plugin.model.diffusion import DiffusionModel
 TRAIN, QUERIES = 32, 4
 """Images: scikit-learn's first digits, and those that follow."""
 
-RECIPE = replace(
-    QUICK,
-    # Two channels a group: normalised alone, a channel would forget what the timestep adds to it.
-    network={**QUICK.network, "block_out_channels": (4, 8), "norm_num_groups": 2},
+RECIPE = Recipe(
+    network={
+        "sample_size": 8,
+        "in_channels": 1,
+        "out_channels": 1,
+        # Two channels a group: normalised alone, one would forget what the timestep adds to it.
+        "block_out_channels": (4, 8),
+        "norm_num_groups": 2,
+        "layers_per_block": 1,
+        "down_block_types": ("DownBlock2D", "DownBlock2D"),
+        "up_block_types": ("UpBlock2D", "UpBlock2D"),
+        "attention_head_dim": 8,
+        "dropout": 0.0,
+    },
+    scheduler={
+        "num_train_timesteps": 1000,
+        "beta_schedule": "squaredcos_cap_v2",
+        "prediction_type": "epsilon",
+        "clip_sample": True,
+        "timestep_spacing": "leading",
+    },
     steps=40,
     batch_size=TRAIN,
-    checkpoint_steps=(20, 40),
+    learning_rate=3e-3,
+    warmup_steps=2,
     decay_start=30,
+    final_learning_rate=3e-4,
+    checkpoint_steps=(20, 40),
+    seed=0,
+    sampling_steps=5,
 )
 """A U-Net of two levels with attention in its middle, trained for 40 passes over the images."""
 
@@ -53,7 +75,7 @@ class SmallRun:
 
 def small_run(directory: Path) -> SmallRun:
     """Train it, unless it lies in the folder already, and return it."""
-    images = demo_data.load().images
+    images = digits_and_patches().images
     train_once(images[:TRAIN], RECIPE, directory)
     run = retrac.read_run(directory)
     queries = images[TRAIN : TRAIN + QUERIES]

@@ -1,4 +1,4 @@
-"""The demo: a diffusion model trained on digits and a few photo patches, and its attribution.
+"""The demo: a diffusion model of pieces of photographs and a few digits, and its attribution.
 
 Uses nothing of retrac-plugin that a reader could not use.
 """

@@ -1,8 +1,9 @@
-"""The demo's training set: small digits and, as a planted minority, patches of two photographs.
+"""The demo's training set: pieces of three photographs and, as a planted minority, digits.
 
-Everything comes with scikit-learn, so nothing is downloaded. The set mirrors the one of Xie et al.
-(2024), 5,000 images of one kind followed by 200 of a wholly different kind: here 1,797 digits
-followed by 75 photo patches, 4% of the set.
+The photographs come with scikit-learn (china.jpg and flower.jpg, by danielbuechele and vultilion on
+Flickr, CC BY 2.0) and matplotlib (Grace Hopper, a work of the US Navy), the digits with
+scikit-learn: nothing is downloaded. The set mirrors the one of Xie et al. (2024), 5,000 photographs
+followed by 200 handwritten digits: here 1,152 pieces followed by 48 digits, 4% of the set.
 """
 
 from __future__ import annotations
@@ -14,96 +15,131 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.functional import interpolate
 
+from retrac_plugin.errors import InputError
 from retrac_plugin.extras import requires
 
-SIDE = 8
-"""Height and width of every image, that of scikit-learn's digits."""
+SIDE = 16
+"""Height and width of every image."""
 
-PATCH_COUNT = 75
-"""Number of photo patches: 75 of 1,872 images are 4%."""
-
-PATCH_WINDOW = 96
+WINDOW = 160
 """Side of the square cut from a photograph before it is shrunk to `SIDE`."""
 
-PATCH_CONTRAST = 0.2
-"""Least standard deviation of a shrunk patch; flatter ones (sky, backdrop) are cut anew."""
+PIECES_EACH = 384
+"""Pieces of each photograph."""
 
-PATCH_LABEL = -1
-"""Label of the patches; the digits carry 0 to 9."""
+CONTRAST = 0.25
+"""Least standard deviation of a colour in a piece; flatter ones (sky, backdrop) are cut anew."""
+
+DIGITS = 48
+"""Number of digits: 48 of 1,200 images are 4%."""
+
+PHOTOS = ("temple", "flower", "portrait")
+"""What the photographs show; a piece's label is the position of its own."""
+
+DIGIT_LABEL = -1
+"""Label of the digits."""
 
 _DIGIT_LEVELS = 16.0
-_LUMA = (0.299, 0.587, 0.114)
 
 
 @dataclass(frozen=True)
 class DemoData:
-    """The demo's training set, digits first, then patches.
+    """The demo's training set, pieces first, then digits.
 
     Attributes:
-        images: float32 tensor of shape [N, 1, H, W] with values in [-1, 1].
-        labels: int64 tensor of shape [N]: 0 to 9 for digits, -1 for patches.
-        is_minority: bool tensor of shape [N], true for patches.
+        images: float32 tensor of shape [N, 3, H, W] with values in [-1, 1].
+        labels: int64 tensor of shape [N]: which photograph, -1 for digits.
+        names: What each image is: its photograph, and where its window begins there.
     """
 
     images: Tensor
     labels: Tensor
-    is_minority: Tensor
+    names: tuple[str, ...]
+
+    @property
+    def is_minority(self) -> Tensor:
+        """Bool tensor of shape [N], true for digits."""
+        return self.labels == DIGIT_LABEL
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """What each image is a piece of, in a word."""
+        return tuple(map(kind, self.labels.tolist()))
+
+
+def kind(label: int) -> str:
+    """Return a label as a word."""
+    return "digit" if label == DIGIT_LABEL else PHOTOS[label]
 
 
 def load(seed: int = 0) -> DemoData:
     """Build the training set; the same seed gives the same set.
 
     Args:
-        seed: Seed of the positions where the patches are cut.
+        seed: Seed of the positions where the pieces are cut.
 
     Returns:
-        The digits in scikit-learn's order, followed by the patches.
+        The pieces of one photograph after the other, followed by scikit-learn's first digits.
 
     Raises:
-        MissingDependencyError: If scikit-learn, or Pillow for its photographs, is not installed.
+        MissingDependencyError: If scikit-learn, matplotlib or Pillow is not installed.
+        InputError: If matplotlib was installed without its sample data.
     """
-    digits, digit_labels, photos = _read_sources()
-    patches = _cut_patches([_greyscale(photo) for photo in photos], np.random.default_rng(seed))
-    images = np.concatenate([digits / _DIGIT_LEVELS * 2 - 1, patches]).astype(np.float32)
-    labels = np.concatenate([digit_labels, np.full(len(patches), PATCH_LABEL)]).astype(np.int64)
+    rng = np.random.default_rng(seed)
+    photos, digits = _read_sources()
+    images, labels, names = [], [], []
+    for label, photo in enumerate(photos):
+        for piece, top, left in _cut(photo, rng):
+            images.append(piece)
+            labels.append(label)
+            names.append(f"{PHOTOS[label]} at {left}, {top}")
+    pieces = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float()
     return DemoData(
-        images=torch.from_numpy(images).unsqueeze(1),
-        labels=torch.from_numpy(labels),
-        is_minority=torch.from_numpy(labels == PATCH_LABEL),
+        images=torch.cat([pieces, _enlarged(digits)]).contiguous(),
+        labels=torch.tensor(labels + [DIGIT_LABEL] * DIGITS),
+        names=(*names, *(f"digit {number}" for number in range(DIGITS))),
     )
 
 
-def _read_sources() -> tuple[NDArray[Any], NDArray[Any], list[NDArray[Any]]]:
-    """Return the digits (0 to 16), their labels and the two colour photographs."""
+def _read_sources() -> tuple[list[NDArray[Any]], NDArray[Any]]:
+    """Return the three photographs, as bytes, and the first digits (0 to 16)."""
     with requires("the demo", "demo"):
+        from matplotlib import cbook
+        from PIL import Image
         from sklearn.datasets import load_digits, load_sample_images
 
-        digits = load_digits()
-        photos = load_sample_images().images  # reads them with Pillow
-    return digits.images, digits.target, list(photos)
+    try:
+        portrait = Image.open(cbook.get_sample_data("grace_hopper.jpg", asfileobj=False))
+    except FileNotFoundError as error:
+        raise InputError(
+            f"the demo needs a photograph that comes with matplotlib, and {error.filename!r} is "
+            "not there: install matplotlib with its sample data, as pip does"
+        ) from error
+    photos = [*load_sample_images().images, np.asarray(portrait.convert("RGB"))]
+    return photos, load_digits().images[:DIGITS]
 
 
-def _greyscale(photo: NDArray[Any]) -> NDArray[Any]:
-    """Turn a colour photograph of bytes into its brightness, scaled to [-1, 1]."""
-    brightness: NDArray[Any] = photo.astype(np.float64) @ np.array(_LUMA)
-    return brightness / 127.5 - 1
-
-
-def _cut_patches(photos: list[NDArray[Any]], rng: np.random.Generator) -> NDArray[Any]:
-    """Cut `PATCH_COUNT` patches of enough contrast, from each photograph in turn."""
-    patches: list[NDArray[Any]] = []
-    while len(patches) < PATCH_COUNT:
-        photo = photos[len(patches) % len(photos)]
-        top, left = (int(rng.integers(length - PATCH_WINDOW + 1)) for length in photo.shape)
-        patch = _shrink(photo[top : top + PATCH_WINDOW, left : left + PATCH_WINDOW])
-        if patch.std() >= PATCH_CONTRAST:
-            patches.append(patch)
-    return np.stack(patches)
+def _cut(photo: NDArray[Any], rng: np.random.Generator) -> list[tuple[NDArray[Any], int, int]]:
+    """Cut pieces of enough contrast; return each with the top and left of its window."""
+    pieces: list[tuple[NDArray[Any], int, int]] = []
+    while len(pieces) < PIECES_EACH:
+        top, left = (int(rng.integers(length - WINDOW + 1)) for length in photo.shape[:2])
+        piece = _shrink(photo[top : top + WINDOW, left : left + WINDOW] / 127.5 - 1)
+        if piece.std(axis=(0, 1)).mean() >= CONTRAST:
+            pieces.append((piece, top, left))
+    return pieces
 
 
 def _shrink(window: NDArray[Any]) -> NDArray[Any]:
-    """Average a square window down to `SIDE` by `SIDE` pixels."""
-    block = PATCH_WINDOW // SIDE
-    averaged: NDArray[Any] = window.reshape(SIDE, block, SIDE, block).mean(axis=(1, 3))
+    """Average a square window ``[height, width, colour]`` down to `SIDE` by `SIDE` pixels."""
+    block = WINDOW // SIDE
+    averaged: NDArray[Any] = window.reshape(SIDE, block, SIDE, block, -1).mean(axis=(1, 3))
     return averaged
+
+
+def _enlarged(digits: NDArray[Any]) -> Tensor:
+    """Bring digits to the size and the three colours of the pieces."""
+    grey = torch.from_numpy(digits / _DIGIT_LEVELS * 2 - 1)[:, None].float()
+    return interpolate(grey, (SIDE, SIDE), mode="bilinear").clamp(-1, 1).expand(-1, 3, -1, -1)

@@ -1,4 +1,4 @@
-"""Says what the generated pictures show, since nobody told the model which digit to draw."""
+"""Says what the generated pictures show, since nobody told the model what to draw."""
 
 from __future__ import annotations
 

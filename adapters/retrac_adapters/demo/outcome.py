@@ -8,6 +8,7 @@ from torch import Tensor
 
 import retrac_plugin as retrac
 from retrac_adapters.demo.data import DemoData
+from retrac_plugin.attribution.breakdown_files import Breakdown
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,10 +18,11 @@ class Outcome:
     Attributes:
         data: The training set.
         run: The training run.
-        pictures: The generated pictures ``[16, 1, 8, 8]``.
+        pictures: The generated pictures ``[16, 3, 16, 16]``.
         labels: What a classifier takes them for, ``[16]``.
         classifier_accuracy: How often it is right on unseen real images.
         scores: Of Diffusion-TracIn and Diffusion-ReTrac.
+        breakdowns: How those of the strongest split over checkpoints and timesteps, likewise.
         seconds: Spent on training (0 if there was nothing to train), generating and attributing.
     """
 
@@ -30,4 +32,5 @@ class Outcome:
     labels: Tensor
     classifier_accuracy: float
     scores: list[retrac.Scores]
+    breakdowns: list[Breakdown]
     seconds: dict[str, float]

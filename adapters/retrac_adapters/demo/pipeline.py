@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -18,11 +19,16 @@ from retrac_adapters.demo.outcome import Outcome
 from retrac_adapters.demo.recipe import RECIPES
 from retrac_adapters.demo.showing import print_table, show
 from retrac_adapters.demo.training import train_once
+from retrac_plugin.attribution.attributors import DiffusionAttributor
+from retrac_plugin.attribution.breakdown import break_together, strongest
 from retrac_plugin.files import write_atomically
 from retrac_plugin.runs.run import Run
 
 PICTURES = 16
 """How many are generated and explained."""
+
+BROKEN_DOWN = 3
+"""Proponents, and as many opponents, whose scores are split over checkpoints and timesteps."""
 
 QUERY_DRAWS = retrac.Strided(10, noise_draws=4, seed=0)
 BATCH_SIZE = 128
@@ -30,12 +36,13 @@ BATCH_SIZE = 128
 
 def run_demo(out: Path, recipe_name: str, seed: int, command: str) -> Path:
     """Train, generate, attribute, and write everything below ``out``; return the page's path."""
-    # 8x8 images leave nothing for threads to share, and threads that contend are far slower.
+    # One thread: so small images leave little to share, and threads that contend are far slower.
     torch.set_num_threads(1)
     outcome = _find_out(out, recipe_name, seed)
-    for scores in outcome.scores:
+    for scores, breakdown in zip(outcome.scores, outcome.breakdowns, strict=True):
         name = scores.about["method"].lower()
         scores.save(out / "scores" / f"{name}.safetensors")
+        breakdown.save(out / "scores" / f"{name}-breakdown.safetensors")
     _save_images(out / "train.safetensors", outcome.data.images)
     _save_images(out / "generated.safetensors", outcome.pictures)
     report = show(outcome, out, command, seed)
@@ -58,13 +65,19 @@ def _find_out(out: Path, recipe_name: str, seed: int) -> Outcome:
     start = time.perf_counter()
     run = retrac.read_run(out / "run")
     click.echo(run.description)
-    scores = _attribute(run, data.images, pictures)
+    attributors = _attributors(run)
+    scores = [
+        replace(each, train_names=data.names)
+        for each in retrac.attribute_together(attributors, data.images, pictures)
+    ]
+    pairs = strongest(scores, BROKEN_DOWN)
+    breakdowns = break_together(attributors, data.images, pictures, pairs)
     seconds["attributing"] = time.perf_counter() - start
-    return Outcome(data, run, pictures, labels, accuracy, scores, seconds)
+    return Outcome(data, run, pictures, labels, accuracy, scores, breakdowns, seconds)
 
 
-def _attribute(run: Run, train: Tensor, pictures: Tensor) -> list[retrac.Scores]:
-    attributors = [
+def _attributors(run: Run) -> list[DiffusionAttributor]:
+    return [
         method(
             run.model,
             run.checkpoints,
@@ -75,7 +88,6 @@ def _attribute(run: Run, train: Tensor, pictures: Tensor) -> list[retrac.Scores]
         )
         for method in (retrac.DiffusionTracIn, retrac.DiffusionReTrac)
     ]
-    return retrac.attribute_together(attributors, train, pictures)
 
 
 def _save_images(path: Path, images: Tensor) -> None:

@@ -9,21 +9,20 @@ from pathlib import Path
 
 import click
 import torch
-from torch import Tensor
 
-from retrac_adapters.demo.data import PATCH_LABEL
+from retrac_adapters.demo.data import DIGIT_LABEL, DIGITS, PHOTOS, PIECES_EACH, SIDE, kind
 from retrac_adapters.demo.outcome import Outcome
+from retrac_plugin.attribution.scores import Scores
 from retrac_plugin.metrics import Evidence
 from retrac_plugin.plugins import metrics
 from retrac_plugin.report import (
     Method,
-    MetricRow,
     NormRecord,
     Report,
-    draw_grid,
     measured,
     write_page,
 )
+from retrac_plugin.report.figures import proponent_grid, save
 from retrac_plugin.report.formulas import RETRAC, SYMBOLS, TRACIN
 from retrac_plugin.report.generality import generally_influential
 
@@ -37,7 +36,10 @@ METRICS = (
     "norm-bias-size",
 )
 IN_THE_FIGURE = 4
-"""Queries in the figure; all are on the page."""
+"""Queries in the figure, those that are explained best; all are on the page."""
+
+LOOKED_AT = 10
+"""Places of a list that are counted in the page's head."""
 
 ON_THE_PAGE = 24
 """Proponents and opponents of each query on the page."""
@@ -56,7 +58,8 @@ EXPLANATIONS = (
 def show(outcome: Outcome, out: Path, command: str, seed: int) -> Report:
     """Write ``proponents.png`` and ``index.html`` below ``out``."""
     report = _report(outcome, command, seed)
-    draw_grid(report, out / "proponents.png", queries=range(IN_THE_FIGURE))
+    best = explained_best(outcome.scores[1])[:IN_THE_FIGURE]
+    save(proponent_grid(report, best), out / "proponents.png")
     write_page(replace(report, k=ON_THE_PAGE), out / "index.html")
     return report
 
@@ -71,24 +74,40 @@ def print_table(report: Report) -> None:
         click.echo(f"{row.name:32}{values}{chance}")
 
 
+def explained_best(scores: Scores) -> list[int]:
+    """Return the queries, first those whose strongest proponent stands out most from all scores.
+
+    Standing out: by how many standard deviations of the query's scores it lies above their mean.
+    """
+    values = scores.values
+    highest = values.max(1).values - values.mean(1)
+    order: list[int] = (highest / values.std(1)).argsort(descending=True, stable=True).tolist()
+    return order
+
+
 def _report(outcome: Outcome, command: str, seed: int) -> Report:
     methods = [
-        Method(scores.about["method"], scores, formula=formula, summary=summary)
-        for scores, (formula, summary) in zip(outcome.scores, EXPLANATIONS, strict=True)
+        Method(scores.about["method"], scores, None, formula, summary, breakdown)
+        for scores, breakdown, (formula, summary) in zip(
+            outcome.scores, outcome.breakdowns, EXPLANATIONS, strict=True
+        )
     ]
     general = generally_influential(methods)
     rows = measured([metrics()[name][0] for name in METRICS], methods, _evidence(outcome))
+    opening = explained_best(outcome.scores[1])[0]
     return Report(
-        title="Which training images made these digits?",
-        lead=_lead(rows),
+        title="Which pieces of three photographs made these pictures?",
+        lead=_lead(outcome, opening),
         train_images=outcome.data.images,
         query_images=outcome.pictures,
         methods=methods,
+        opening=opening,
         groups=[] if general is None else [general],
-        train_labels=_names(outcome.data.labels),
-        query_labels=_names(outcome.labels),
+        train_labels=outcome.data.kinds,
+        query_labels=[kind(label) for label in outcome.labels.tolist()],
+        train_names=outcome.data.names,
         train_is_minority=outcome.data.is_minority,
-        minority_name="photo patch (the planted 4%)",
+        minority_name="digit (the planted 4%)",
         rows=rows,
         norms=_norms(outcome),
         symbols=SYMBOLS,
@@ -103,21 +122,22 @@ def _evidence(outcome: Outcome) -> Evidence:
         train_labels=outcome.data.labels,
         query_labels=outcome.labels,
         train_is_minority=outcome.data.is_minority,
-        query_is_minority=outcome.labels == PATCH_LABEL,
+        query_is_minority=outcome.labels == DIGIT_LABEL,
         gradient_norms=outcome.scores[0].gradient_norms,
     )
 
 
-def _names(labels: Tensor) -> list[str]:
-    return ["patch" if label == PATCH_LABEL else str(label) for label in labels.tolist()]
-
-
-def _lead(rows: tuple[MetricRow, ...]) -> str:
-    tracin, retrac = rows[0].values
+def _lead(outcome: Outcome, opening: int) -> str:
+    label = int(outcome.labels[opening])
+    top = outcome.scores[1].proponents(LOOKED_AT).indices[opening]
+    own = int((outcome.data.labels[top] == label).sum())
+    chance = LOOKED_AT * (outcome.data.labels == label).float().mean().item()
+    likeness = "a digit" if label == DIGIT_LABEL else f"a piece of the {kind(label)}"
     return (
-        "16 pictures drawn by a small diffusion model, and the training images that two methods "
-        "name as their proponents and opponents. Of all places in the pictures' top tens, "
-        f"Diffusion-TracIn fills {tracin:.0%} with different images, Diffusion-ReTrac {retrac:.0%}."
+        f"A small diffusion model learnt from pieces of three photographs ({', '.join(PHOTOS)}) "
+        f"and a few digits, and drew these {len(outcome.pictures)} pictures. The one shown first "
+        f"looks like {likeness}: so are {own} of its {LOOKED_AT} strongest proponents by "
+        f"Diffusion-ReTrac, where chance would be {chance:.1f}."
     )
 
 
@@ -134,7 +154,8 @@ def _norms(outcome: Outcome) -> NormRecord | None:
 def _configuration(outcome: Outcome, seed: int) -> dict[str, str | int | float]:
     network = outcome.run.model.network
     return {
-        "training set": "1,797 digits and 75 photo patches of scikit-learn, 8x8",
+        "training set": f"{PIECES_EACH} pieces each of three photographs, and {DIGITS} digits, "
+        f"{SIDE}x{SIDE} pixels",
         "network": f"UNet2DModel, {sum(p.numel() for p in network.parameters()):,} parameters",
         "checkpoints": ", ".join(str(c.step) for c in outcome.run.checkpoints),
         "training timesteps and noise": "as recorded",
@@ -150,6 +171,9 @@ def _configuration(outcome: Outcome, seed: int) -> dict[str, str | int | float]:
 
 def _notes(outcome: Outcome) -> list[str]:
     return [
+        "Pieces are cut at random places and named for where in the photograph they begin, left "
+        "and top. Photographs: china.jpg by danielbuechele and flower.jpg by vultilion on Flickr, "
+        "CC BY 2.0, with scikit-learn; Grace Hopper by the US Navy, with matplotlib.",
         "The model is unconditional: what a generated picture shows is the guess of a support "
         f"vector machine, right on {outcome.classifier_accuracy:.1%} of unseen real images, which "
         "must name a class even for a picture that shows nothing.",

@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
+from typing import Any
 
 from retrac_plugin.benchmarks.curve import NOISES, Point
-from retrac_plugin.benchmarks.figures.style import INK, OTHER, colour, new_figure, save
+from retrac_plugin.report.figures.style import (
+    INK,
+    NORMAL,
+    OTHER,
+    colour,
+    label,
+    legend_below,
+    new_figure,
+)
 
 STYLES = {"own": ("--", "o", "noise of its own"), "shared": ("-", "s", "shared noise")}
 
 
-def draw_curve(points: Sequence[Point], path: Path) -> Path | None:
-    """Draw a panel for each kind of query; None where there is nothing to draw."""
+def lds_by_passes(points: Sequence[Point]) -> Any | None:
+    """Return the figure, a panel for each kind of query; None where there is nothing to draw."""
     known = [point for point in points if point.value is not None]
     kinds = list(dict.fromkeys(point.queries for point in known))
     if not kinds:
         return None
-    figure, panels = new_figure(3.2 * len(kinds), 3.4, columns=len(kinds))
+    figure, panels = new_figure(2.6, len(kinds))
     methods = list(dict.fromkeys(point.method for point in known))
     for axes, kind in zip(panels, kinds, strict=True):
         for method in methods:
@@ -37,15 +45,8 @@ def draw_curve(points: Sequence[Point], path: Path) -> Path | None:
         axes.set_xticks(sorted({p.passes_each for p in known}))
         axes.minorticks_off()
         axes.xaxis.set_major_formatter("{x:g}")
-        axes.set_title(f"{kind} queries", fontsize=9, color=INK)
-        axes.set_xlabel("passes a sample", fontsize=9, color=INK)
+        label(axes, x="passes a sample", title=f"{kind} queries")
         axes.axhline(0, color=OTHER, linewidth=0.8)
-    panels[0].set_ylabel("LDS", fontsize=9, color=INK)
-    figure.legend(
-        *panels[0].get_legend_handles_labels(),
-        loc="outside lower center",
-        ncols=len(methods),
-        fontsize=8,
-        frameon=False,
-    )
-    return save(figure, path)
+    panels[0].set_ylabel("LDS", fontsize=NORMAL, color=INK)
+    legend_below(figure, panels[0], len(kinds))
+    return figure

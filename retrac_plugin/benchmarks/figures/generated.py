@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import Any
 
-from retrac_plugin.benchmarks.figures.style import are_pictures, new_figure, save
 from retrac_plugin.benchmarks.task import Task
+from retrac_plugin.report.figures.style import are_pictures, blank_figure
 
 KIND = "generated"
 COLUMNS = 16
 MOST = 3 * COLUMNS
+SIDE = 0.42
+"""Of a picture, in inches."""
 
 
-def draw_generated(task: Task, path: Path) -> Path | None:
-    """Draw the generated queries side by side; None if there are no pictures."""
+def generated_pictures(task: Task) -> Any | None:
+    """Return the figure of the generated queries side by side; None if there are no pictures."""
     pictures = next((kind.examples for kind in task.queries if kind.name == KIND), None)
     if pictures is None or not are_pictures(pictures):
         return None
@@ -25,7 +27,8 @@ def draw_generated(task: Task, path: Path) -> Path | None:
     for position, picture in enumerate(framed):
         top, left = position // columns * (height + 1), position % columns * (width + 1)
         grid[top : top + height, left : left + width] = picture
-    figure, (axes,) = new_figure(columns * 0.5, len(shown) // columns * 0.5)
+    figure = blank_figure(columns * SIDE, len(shown) // columns * SIDE)
+    axes = figure.add_axes((0, 0, 1, 1))
     axes.imshow(grid.numpy(), interpolation="nearest")
     axes.set_axis_off()
-    return save(figure, path)
+    return figure

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
 from retrac_plugin.attribution.scores import Scores
-from retrac_plugin.benchmarks.figures.style import COLOURS, are_pictures
 from retrac_plugin.benchmarks.outcome import Outcome
 from retrac_plugin.benchmarks.task import Queries, Task
-from retrac_plugin.report import Method, Report, draw_grid
+from retrac_plugin.report import Method, Report
+from retrac_plugin.report.figures.grid import proponent_grid
+from retrac_plugin.report.figures.style import COLOURS, are_pictures
 
 MOST_QUERIES = 3
 SKIPPED = "random"
 
 
-def draw_proponents(task: Task, outcomes: Sequence[Outcome], path: Path) -> Path | None:
-    """Draw the first reported queries, of the second kind if there is one; None if no pictures."""
+def proponents_by_method(task: Task, outcomes: Sequence[Outcome]) -> Any | None:
+    """Return the figure of the first reported queries; None if they are no pictures.
+
+    Of the second kind if there is one.
+    """
     by_method = {outcome.method: outcome for outcome in outcomes if outcome.scores}
     followed = [by_method[name] for name in COLOURS if name in by_method and name != SKIPPED]
     kind = task.queries[min(1, len(task.queries) - 1)]
@@ -36,7 +40,7 @@ def draw_proponents(task: Task, outcomes: Sequence[Outcome], path: Path) -> Path
         query_labels=_names(None if labels[1] is None else labels[1][shown]),
         train_is_minority=kind.evidence.train_is_minority,
     )
-    return draw_grid(report, path)
+    return proponent_grid(report)
 
 
 def _rows(outcome: Outcome, kind: Queries, shown: slice) -> Scores:

@@ -3,36 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from retrac_plugin.benchmarks.figures.style import COLOURS, INK, OTHER, colour, new_figure, save
 from retrac_plugin.benchmarks.outcome import Outcome
 from retrac_plugin.benchmarks.task import Task
 from retrac_plugin.metrics import Evidence
 from retrac_plugin.metrics.specificity import specificity
+from retrac_plugin.report.figures.style import (
+    COLOURS,
+    INK,
+    NORMAL,
+    OTHER,
+    colour,
+    label,
+    legend_below,
+    new_figure,
+)
 
 LENGTHS = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100)
 
 
-def draw_specificity(task: Task, outcomes: Sequence[Outcome], path: Path) -> Path | None:
-    """Draw one panel a kind of query; None where no method that is followed has scores."""
+def specificity_by_length(task: Task, outcomes: Sequence[Outcome]) -> Any | None:
+    """Return the figure, a panel a kind of query; None where no method followed has scores."""
     by_method = {outcome.method: outcome for outcome in outcomes if outcome.scores}
     followed = [by_method[name] for name in COLOURS if name in by_method]
     if not followed:
         return None
-    figure, panels = new_figure(3.3 * len(task.queries), 3.6, len(task.queries))
+    figure, panels = new_figure(2.8, len(task.queries))
     for axes, kind in zip(panels, task.queries, strict=True):
         curves = {o.method: o.scores[kind.name].values[kind.held_back :] for o in followed}
         _panel(axes, curves)
-        axes.set_title(f"{kind.name} queries", fontsize=10, color=INK)
-        axes.set_xlabel("K", fontsize=9, color=INK)
-    panels[0].set_ylabel("different images in all top K together", fontsize=9, color=INK)
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=8, frameon=False)
-    return save(figure, path)
+        label(axes, x="K", title=f"{kind.name} queries")
+    panels[0].set_ylabel("different images in all top K", fontsize=NORMAL, color=INK)
+    legend_below(figure, panels[0], 2 * len(panels))
+    return figure
 
 
 def _panel(axes: Any, curves: dict[str, Tensor]) -> None:

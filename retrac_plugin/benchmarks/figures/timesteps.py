@@ -3,43 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from retrac_plugin.attribution.passes import CheckpointPass
-from retrac_plugin.benchmarks.figures.style import INK, colour, new_figure, save
 from retrac_plugin.benchmarks.outcome import Outcome
-from retrac_plugin.benchmarks.rows import NORMS_FROM, visit_norms
+from retrac_plugin.benchmarks.rows import visit_norms
 from retrac_plugin.benchmarks.task import Task
 from retrac_plugin.data.examples import ExampleSource
 from retrac_plugin.draws import Recorded, Strided
 from retrac_plugin.gradients.engine import Features
 from retrac_plugin.gradients.streamed import StreamedEngine
 from retrac_plugin.model.diffusion import NoisyBatch
+from retrac_plugin.report.contents import NormRecord
+from retrac_plugin.report.figures.norms import norm_by_timestep
+from retrac_plugin.report.figures.style import INK
 
 MOST_TIMESTEPS = 100
 
 
-def draw_timesteps(task: Task, outcomes: Sequence[Outcome], path: Path) -> Path | None:
-    """Draw one image's norm at all timesteps, and every image's at the timestep of its last visit.
+def norms_by_timestep(task: Task, outcomes: Sequence[Outcome]) -> Any | None:
+    """Return one image's norm at all timesteps, and every image's at that of its last visit.
 
     Both at the last checkpoint; a dashed line marks the one image's own visit. None where training
     was not recorded.
     """
     norms, draws, step = visit_norms(outcomes), task.train_draws, task.checkpoints[-1].step
-    if norms is None or not isinstance(draws, Recorded) or step is None:
+    if norms is None or not isinstance(draws, Recorded) or step is None or not norms[-1].any():
         return None
     visits = draws.trace.last_visits(list(range(norms.shape[1])), step)
     visited = draws.trace.timesteps[visits]
-    figure, panels = new_figure(7.4, 3.4, 2)
-    panels[0].axvline(visited[0].item(), color=INK, linestyle="--", linewidth=1)
-    _panel(panels[0], *norms_over_time(task, position=0), "one training image, one noise")
-    _panel(panels[1], visited, norms[-1], "all training images, at their last visit")
-    panels[0].set_ylabel("norm of the gradient", fontsize=9, color=INK)
-    return save(figure, path)
+    one = NormRecord(*(each.cpu() for each in norms_over_time(task, position=0)))
+    every = NormRecord(visited.cpu(), norms[-1].cpu())
+    titles = "one training image, one noise", "all training images, at their last visit"
+    figure = norm_by_timestep(one, every, titles=titles)
+    figure.axes[0].axvline(visited[0].item(), color=INK, linestyle="--", linewidth=1)
+    return figure
 
 
 def norms_over_time(task: Task, position: int) -> tuple[Tensor, Tensor]:
@@ -69,11 +70,3 @@ def norms_over_time(task: Task, position: int) -> tuple[Tensor, Tensor]:
     led = at.lead(one.blocks(1), one, draws, "train", 1, norms_alone)
     found = [rows.made.norms for rows in led]
     return torch.cat(timesteps), torch.cat(found)
-
-
-def _panel(axes: Any, timesteps: Tensor, norms: Tensor, title: str) -> None:
-    axes.semilogy(
-        timesteps.cpu(), norms.cpu(), ".", color=colour(NORMS_FROM), markersize=4, alpha=0.6
-    )
-    axes.set_title(title, fontsize=10, color=INK)
-    axes.set_xlabel("timestep", fontsize=9, color=INK)

@@ -68,7 +68,7 @@ function fillEvidence(dialog, position, list) {
       button("Close", () => dialog.close(), "strong"),
     ),
   );
-  dialog.replaceChildren(pair, ...(data.queries.length ? [evidenceTable(position)] : []), foot);
+  dialog.replaceChildren(pair, ...(data.queries.length ? [evidenceTable(position), ...termsTables(position)] : []), foot);
   dialog.onkeydown = (event) => {
     const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
     if (by) step(dialog, list, position, by);

@@ -61,8 +61,8 @@ function startKeys(several, general) {
 }
 
 function chosenAtFirst() {
-  const asked = Number((location.hash.match(/^#query-(\d+)$/) || [])[1] || 0);
-  return asked < data.queries.length ? asked : 0;
+  const asked = Number((location.hash.match(/^#query-(\d+)$/) || [])[1] ?? data.opening);
+  return asked < data.queries.length ? asked : data.opening;
 }
 
 function startPrinting() {

@@ -1,11 +1,15 @@
 """The demo from end to end with its quick recipe: a second of training, the same pipeline."""
 
+import json
+import re
+
 import pytest
 import torch
 from click.testing import CliRunner
 from safetensors.torch import load_file
 
 import retrac_plugin as retrac
+from retrac_plugin.attribution.breakdown_files import Breakdown
 from retrac_plugin.cli import main
 from retrac_plugin.randomness import content_key
 
@@ -36,10 +40,32 @@ def test_it_leaves_figure_page_scores_and_a_run_that_can_be_read(made):
     assert "Diffusion-ReTrac" in (out / "index.html").read_text()
     for method in ("diffusion-tracin", "diffusion-retrac"):
         scores = retrac.Scores.load(out / "scores" / f"{method}.safetensors")
-        assert scores.values.shape == (16, 1872)
+        assert scores.values.shape == (16, 1200)
+        split = Breakdown.load(out / "scores" / f"{method}-breakdown.safetensors")
+        told = scores.values[split.pairs[:, 0], split.pairs[:, 1]]
+        torch.testing.assert_close(split.values.sum((1, 2)), told, rtol=1e-3, atol=1e-6)
+        assert len(split.pairs) >= 16 * 2 * 3
     run = retrac.read_run(out / "run")
-    assert [checkpoint.step for checkpoint in run.checkpoints] == [10, 20]
+    assert [checkpoint.step for checkpoint in run.checkpoints] == [6, 12]
     assert run.trace is not None
+
+
+def test_the_page_opens_on_the_picture_whose_first_proponent_stands_out_most(made):
+    out, _ = made
+    html = (out / "index.html").read_text()
+    page = json.loads(re.search(r'id="data">(.*?)</script>', html)[1])
+    values = retrac.Scores.load(out / "scores" / "diffusion-retrac.safetensors").values
+    heights = (values.max(1).values - values.mean(1)) / values.std(1)
+    assert page["opening"] == heights.argmax()
+    shown = page["queries"][page["opening"]]
+    own = [page["images"][place]["label"] for place, *_ in _first(page, page["opening"])]
+    likeness = "a digit" if shown["label"] == "digit" else f"a piece of the {shown['label']}"
+    told = f"looks like {likeness}: so are {own.count(shown['label'])} of its"
+    assert told in html
+
+
+def _first(page, query):
+    return page["answers"][query][1]["ends"][0]["entries"][:10]
 
 
 @pytest.mark.parametrize("taken", ["index.html", "scores/diffusion-retrac.safetensors"])
@@ -53,7 +79,7 @@ def test_where_it_cannot_write_is_refused_before_the_work(tmp_path, taken):
 
 def test_a_second_call_trains_nothing(made):
     out, _ = made
-    weights = out / "run" / "checkpoint-20" / "unet" / "diffusion_pytorch_model.safetensors"
+    weights = out / "run" / "checkpoint-12" / "unet" / "diffusion_pytorch_model.safetensors"
     before = weights.stat().st_mtime_ns
     scores = retrac.Scores.load(out / "scores" / "diffusion-retrac.safetensors").values
     result = CliRunner().invoke(main, ["demo", "--recipe", "quick", "--out", str(out)])
@@ -66,19 +92,19 @@ def test_a_second_call_trains_nothing(made):
 def test_the_saved_images_are_those_of_the_trace(made):
     out, _ = made
     images = load_file(out / "train.safetensors")["sample"]
-    ids = list(range(0, 1872, 100))
+    ids = list(range(0, 1200, 100))
     trace = retrac.read_trace(out / "run")
-    trace.check_dataset(1872, ids, [content_key(images[i]) for i in ids])
+    trace.check_dataset(1200, ids, [content_key(images[i]) for i in ids])
 
 
 def test_an_interrupted_training_starts_anew(made, tmp_path):
     out, _ = made
     run = tmp_path / "run"
-    (run / "checkpoint-10" / "unet").mkdir(parents=True)
-    (run / "checkpoint-10" / "unet" / "half").write_text("half a checkpoint")
+    (run / "checkpoint-6" / "unet").mkdir(parents=True)
+    (run / "checkpoint-6" / "unet" / "half").write_text("half a checkpoint")
     result = CliRunner().invoke(main, ["demo", "--recipe", "quick", "--out", str(tmp_path)])
     assert result.exit_code == 0, result.output
-    assert not (run / "checkpoint-10" / "unet" / "half").exists()
+    assert not (run / "checkpoint-6" / "unet" / "half").exists()
     name = "scores/diffusion-retrac.safetensors"
     ours, theirs = (retrac.Scores.load(folder / name).values for folder in (tmp_path, out))
     assert torch.equal(ours, theirs)

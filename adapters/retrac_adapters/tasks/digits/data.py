@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from retrac_adapters.demo import data as demo_data
-from retrac_adapters.demo.data import PATCH_LABEL
+from retrac_adapters.tasks.digits.source import PATCH_LABEL, digits_and_patches
 from retrac_adapters.tasks.retrained.images import REPORTED, SELECTION, Images
 
 __all__ = ["PATCH_LABEL", "load"]
@@ -21,7 +20,7 @@ def load(seed: int = 0) -> Images:
     Raises:
         MissingDependencyError: If scikit-learn or Pillow is not installed.
     """
-    everything = demo_data.load()
+    everything = digits_and_patches()
     digits = (~everything.is_minority).nonzero()[:, 0]
     patches = everything.is_minority.nonzero()[:, 0]
     order = digits[torch.randperm(len(digits), generator=torch.Generator().manual_seed(seed))]

@@ -1,0 +1,107 @@
+"""How the scores of some pairs split over checkpoints and timesteps: the terms, and their file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from retrac_plugin.attribution.tensor_files import holds
+from retrac_plugin.errors import InputError
+from retrac_plugin.errors.guards import reading, writing
+from retrac_plugin.files import write_atomically
+
+NAME = "breakdown"
+"""Of the tensor of terms, by which such a file is known."""
+
+
+@dataclass(frozen=True, eq=False)
+class Breakdown:
+    """The terms of some scores, exact: the sum of a pair's is its score.
+
+    Attributes:
+        pairs: Positions of a query and of a training sample, int64 ``[pair, 2]``.
+        values: ``[pair, checkpoint, timestep]``, the timesteps being those of the query.
+        timesteps: Which these are, likewise.
+        about: The method, the checkpoints' training steps (None where unknown), and how often was
+            drawn.
+    """
+
+    pairs: Tensor
+    values: Tensor
+    timesteps: Tensor
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def places(self) -> dict[tuple[int, int], int]:
+        """Where each pair stands: ``(query, training sample) -> place``."""
+        return {(query, sample): n for n, (query, sample) in enumerate(self.pairs.tolist())}
+
+    @property
+    def checkpoint_names(self) -> list[str]:
+        """What to call the checkpoints: their training steps, or their numbers from 1."""
+        steps = self.about.get("checkpoint_steps", [None] * self.values.shape[1])
+        return [str(n) if step is None else f"{step:,}" for n, step in enumerate(steps, start=1)]
+
+    def save(self, path: str | Path) -> None:
+        """Write it as one safetensors file, whole or not at all.
+
+        Raises:
+            OutputError: If it cannot be written.
+        """
+        held = {NAME: self.values, "pairs": self.pairs, "timesteps": self.timesteps}
+        tensors = {name: tensor.contiguous() for name, tensor in held.items()}
+        metadata = {"retrac": json.dumps({"about": dict(self.about)})}
+        with writing(Path(path)):
+            write_atomically(Path(path), lambda temporary: save_file(tensors, temporary, metadata))
+
+    @classmethod
+    def load(cls, path: str | Path) -> Breakdown:
+        """Read what ``save`` wrote.
+
+        Raises:
+            InputError: If the file cannot be read, or holds something else.
+        """
+        path = Path(path)
+        with reading(path, InputError, "a breakdown from"):
+            with safe_open(path, framework="pt") as file:
+                header = json.loads((file.metadata() or {}).get("retrac", "{}"))
+                pairs, values = file.get_tensor("pairs"), file.get_tensor(NAME)
+                timesteps = file.get_tensor("timesteps")
+            made = cls(pairs, values, timesteps, dict(header.get("about", {})))
+            _check(made)
+        return made
+
+
+def holds_breakdown(path: Path) -> bool:
+    """Say whether a file is a breakdown, rather than scores.
+
+    Raises:
+        InputError: If it cannot be read.
+    """
+    return holds(path, NAME)
+
+
+def _check(made: Breakdown) -> None:
+    """Refuse a file whose parts do not fit each other.
+
+    Raises:
+        ValueError: If they do not.
+    """
+    pairs, values, timesteps = made.pairs, made.values, made.timesteps
+    if values.dim() != 3 or not values.is_floating_point() or not bool(values.isfinite().all()):
+        raise ValueError(
+            "expected finite terms [pair, checkpoint, timestep], got "
+            f"{values.dtype} {list(values.shape)}"
+        )
+    if list(pairs.shape) != [len(values), 2] or pairs.is_floating_point():
+        raise ValueError(f"its pairs {list(pairs.shape)} do not fit terms {list(values.shape)}")
+    if timesteps.shape != values.shape:
+        raise ValueError(f"its timesteps {list(timesteps.shape)} do not fit its terms")

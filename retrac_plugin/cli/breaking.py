@@ -1,0 +1,67 @@
+"""How scores split over checkpoints and timesteps: ``--breakdown``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from retrac_plugin.cli.telling import tell
+
+if TYPE_CHECKING:
+    from retrac_plugin.attribution.breakdown_files import Breakdown
+    from retrac_plugin.attribution.scores import Scores
+
+breakdown = click.option(
+    "--breakdown",
+    is_flag=True,
+    help="Also split the scores of the --top proponents and opponents over checkpoints and the "
+    "pictures' timesteps, for the page and METHOD-breakdown.safetensors. The pictures and the "
+    "images listed pass the network once more, the rest of the training set does not.",
+)
+
+
+def file_of(method: str, out: Path) -> Path:
+    """Return where a method's breakdown is written."""
+    return out / f"{method}-breakdown.safetensors"
+
+
+def broken_down(
+    attributors: Mapping[str, Any],
+    scores: Mapping[str, Scores],
+    train: Any,
+    queries: Any,
+    top: int,
+    out: Path,
+) -> list[Breakdown]:
+    """Return, and write, how the scores of the strongest split; other methods' are left whole.
+
+    Args:
+        attributors: By the name of the method.
+        scores: Theirs.
+        train: The training set.
+        queries: The pictures.
+        top: Proponents and opponents of each picture.
+        out: Folder to write them to.
+    """
+    from retrac_plugin.attribution.attributors import DiffusionAttributor, scores_by_itself
+    from retrac_plugin.attribution.breakdown import break_together, strongest
+
+    own = [
+        name
+        for name, each in attributors.items()
+        if isinstance(each, DiffusionAttributor) and not scores_by_itself(each)
+    ]
+    for name in attributors.keys() - set(own):
+        tell(f"{name} has no breakdown: only the scores of the paper's two are such sums")
+    if not own:
+        return []
+    pairs = strongest([scores[name] for name in own], top)
+    repeats = int(scores[own[0]].about.get("repeats", 1))
+    found = break_together([attributors[name] for name in own], train, queries, pairs, repeats)
+    for name, each in zip(own, found, strict=True):
+        each.save(file_of(name, out))
+        tell(f"{name}: {len(pairs)} scores by checkpoint and timestep in {file_of(name, out)}")
+    return found
