@@ -90,6 +90,11 @@ def retrac_register_commands() -> Iterable[CommandEntry]:
         _lazily("cli.estimate", "estimate"),
     )
     yield CommandEntry(
+        "explore",
+        "Drop a picture into a page in the browser, and see what made it.",
+        _lazily("cli.explore", "explore"),
+    )
+    yield CommandEntry(
         "self-influence",
         "Rank the training images by their influence on themselves.",
         _lazily("cli.self_influence", "self_influence"),

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,20 +11,19 @@ from retrac_plugin.cli.breaking import breakdown, broken_down, file_of
 from retrac_plugin.cli.computing import max_memory, query_store
 from retrac_plugin.cli.drawing import repeats
 from retrac_plugin.cli.examples import example
-from retrac_plugin.cli.job import Job, job, takes_alike
+from retrac_plugin.cli.job import Job, job
 from retrac_plugin.cli.methods import check_method, chosen, methods
 from retrac_plugin.cli.output import check_output
 from retrac_plugin.cli.paging import page, try_page
 from retrac_plugin.cli.scoring import from_store, scored
+from retrac_plugin.cli.showing import named, page_of
 from retrac_plugin.cli.telling import tell
 from retrac_plugin.cli.top_lists import answer_of, top_lists
 from retrac_plugin.cli.training import EXISTING, prepared
 from retrac_plugin.cli.voice import answer, as_json, quiet
 
 if TYPE_CHECKING:
-    from retrac_plugin.attribution.breakdown_files import Breakdown
     from retrac_plugin.attribution.scores import Scores
-    from retrac_plugin.data.image_files import FileExamples
 
 
 @click.command(
@@ -117,9 +115,7 @@ def attribute(
     kept = {}
     for name, returned in every:
         checked = check_scores(returned, name, len(pictures), len(examples))
-        method = checked.about.get("method", name)
-        about = {"method": method, **job.draws.about(takes_alike(attributors[name]))}
-        scores = _named(checked, job, about, examples, pictures, prompt)
+        scores = named(checked, job, (name, attributors[name]), examples, pictures, prompt)
         file = out / f"{name}.safetensors"
         scores.save(file)
         kept[name] = scores
@@ -131,7 +127,8 @@ def attribute(
     if page:
         every_score = list(kept.values())
         written = try_page(
-            lambda: _page(every_score, split, examples, pictures, top, findings), out / "index.html"
+            lambda: page_of(every_score, split, examples, pictures, top, findings),
+            out / "index.html",
         )
     answer(lambda: answer_of(kept, top, out, findings, written))
 
@@ -143,51 +140,6 @@ def _check(methods: tuple[str, ...], out: Path, breakdown: bool) -> None:
         check_output(out / f"{name}.safetensors")
         if breakdown:
             check_output(file_of(name, out))
-
-
-def _page(
-    scores: list[Scores],
-    split: list[Breakdown],
-    examples: FileExamples,
-    pictures: FileExamples,
-    top: int,
-    findings: list[str],
-) -> str:
-    from retrac_plugin.report.of_scores import report_of
-    from retrac_plugin.report.page import render
-    from retrac_plugin.report.sources import ExamplePictures
-
-    train, queries = ExamplePictures(examples), ExamplePictures(pictures)
-    return render(
-        report_of(
-            scores,
-            train,
-            queries,
-            top=top,
-            findings=findings,
-            breakdowns=split,
-        )
-    )
-
-
-def _named(
-    scores: Scores,
-    job: Job,
-    draws: dict[str, Any],
-    examples: FileExamples,
-    pictures: FileExamples,
-    prompt: str | None,
-) -> Scores:
-    """Return scores that say of what they are."""
-    about = {"run": str(job.training.run.resolve()), **draws}
-    return replace(
-        scores,
-        about={**scores.about, **about},
-        train_names=tuple(examples.names),
-        query_names=tuple(pictures.names),
-        train_prompts=tuple(examples.prompts),
-        prompts=tuple(pictures.prompts) if prompt is None else (prompt,) * len(pictures),
-    )
 
 
 def _errors(scores: Scores) -> str:

@@ -1,0 +1,74 @@
+"""``retrac explore``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from retrac_plugin.cli.examples import example
+from retrac_plugin.cli.job import Job, job
+from retrac_plugin.cli.methods import chosen, methods
+from retrac_plugin.cli.showing import named, page_of
+from retrac_plugin.cli.telling import tell
+from retrac_plugin.cli.training import prepared
+
+
+@click.command(
+    epilog=example("retrac explore runs/photos --train photos --method best --store store")
+)
+@click.option(
+    "--store",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    required=True,
+    help="Folder that `retrac featurize` filled for the same methods and options.",
+)
+@methods
+@click.option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    help="This machine's own address: others are refused, with the reason.",
+)
+@click.option(
+    "--port", type=click.IntRange(1, 65535), help="Default: the first free one from 7860."
+)
+@job()
+def explore(store: Path, methods: tuple[str, ...], host: str, port: int | None, job: Job) -> None:
+    """Drop a picture into a page in the browser, and see which training images made it.
+
+    The page of `retrac attribute`, alive: the training set's features come from a store, so an
+    answer takes seconds. It is served to this machine alone, and no picture is kept.
+    """
+    from retrac_plugin.data.image_files import FileExamples
+    from retrac_plugin.explore.app import check_host, serving
+    from retrac_plugin.explore.asking import Explorer
+    from retrac_plugin.store.attributing import attribute_from, features_of
+    from retrac_plugin.store.store import Store
+
+    check_host(host)
+    kept = Store.open(store)
+    found = job.read_run()
+    findings = found.description.splitlines()
+    examples = prepared(job.train_examples(found))
+    names = chosen(methods, len(examples))
+    attributors = dict(zip(names, job.attributors(found, names), strict=True))
+    for name, attributor in attributors.items():
+        features_of(name, attributor)  # or it is refused, before anything is served
+
+    def answer(pictures: FileExamples) -> str:
+        every = attribute_from(kept, attributors, examples, pictures)
+        scores = [
+            named(one, job, (name, attributors[name]), examples, pictures) for name, one in every
+        ]
+        return page_of(scores, [], examples, pictures, 1, findings)
+
+    def read(path: Path, prompt: str | None, cache: Path) -> FileExamples:
+        return found.query_examples(path, prompt, cache=cache, device=job.computing.device)
+
+    run = job.training.run.resolve().name
+    lead = f"{len(examples):,} training images of {run}, by {', '.join(names)}."
+    explorer = Explorer(read, answer, takes_prompts=bool(examples.prompts))
+    with serving(explorer, lead, host, port) as app:
+        tell(f"{lead} Open {app.local_url} (Ctrl-C stops it)")
+        app.block_thread()
