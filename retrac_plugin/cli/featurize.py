@@ -8,13 +8,12 @@ from pathlib import Path
 import click
 
 from retrac_plugin.cli.examples import example
-from retrac_plugin.cli.filling import SHARD_SAMPLES, estimate_filling, rows
+from retrac_plugin.cli.filling import SHARD_SAMPLES, Filling, estimate_filling, over_actors, rows
 from retrac_plugin.cli.job import Job, job
-from retrac_plugin.cli.methods import check_method, chosen, methods
+from retrac_plugin.cli.methods import check_method, methods
 from retrac_plugin.cli.numbers import size
 from retrac_plugin.cli.sharing import Share, share
 from retrac_plugin.cli.telling import tell
-from retrac_plugin.cli.training import prepared
 from retrac_plugin.cli.voice import answer, as_json, quiet
 
 
@@ -49,6 +48,12 @@ from retrac_plugin.cli.voice import answer, as_json, quiet
     help="Likewise of memory, all of the process: smaller batches take less.",
 )
 @share
+@click.option(
+    "--ray",
+    "actors",
+    type=click.IntRange(1),
+    help="So many Ray actors do it, of the cluster that this machine is part of, or here.",
+)
 @quiet
 @as_json
 @job()
@@ -61,6 +66,7 @@ def featurize(
     max_disk: str | None,
     most_memory: str | None,
     share: Share,
+    actors: int | None,
     job: Job,
 ) -> None:
     """Compute the training set's features once, for `retrac attribute --store`.
@@ -70,23 +76,21 @@ def featurize(
     on one machine or on many with a common folder: give each its --rank, or start them with
     torchrun or as a Slurm array.
     """
-    from retrac_plugin.store.attributing import features_of, fill
     from retrac_plugin.store.store import Store
 
     for name in methods:
         check_method(name)
-    found = job.read_run()
-    examples = job.train_examples(found)
-    names = chosen(methods, len(examples))
-    attributors = dict(zip(names, job.attributors(found, names), strict=True))
-    for name, attributor in attributors.items():
-        features_of(name, attributor)  # or it is refused, before the work
+    filling = Filling(job, methods, store, rows, shard_samples, repair)
+    found, attributors, examples = filling.read()
     if max_disk or most_memory:
         expected = estimate_filling(attributors, examples, rows, shard_samples)
         expected.check(max_disk, most_memory)
     kept = Store.create(store, rows, shard_samples)
     tell(found.description)
-    done = fill(kept, attributors, prepared(examples), (share.rank, share.world_size), repair)
+    if actors:
+        done = over_actors(filling, actors)
+    else:
+        done = filling.filler(attributors, examples)((share.rank, share.world_size))
     for path in done.damaged:
         tell(f"computed again, since it was damaged: {path}")
     others = f"; {done.left} are left to other processes" if done.left else ""

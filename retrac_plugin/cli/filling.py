@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from retrac_plugin.cli.job import Job
+from retrac_plugin.cli.methods import chosen
+from retrac_plugin.cli.training import prepared
+
 if TYPE_CHECKING:
     from retrac_plugin.data.image_files import FileExamples
+    from retrac_plugin.runs.run import Run
     from retrac_plugin.store.estimating import StoreEstimate
+    from retrac_plugin.store.featurizing import Done
 
 SHARD_SAMPLES = 1024
 
@@ -20,6 +28,60 @@ rows = click.option(
     show_default=True,
     help="In which numbers a store keeps features.",
 )
+
+
+@dataclass(frozen=True)
+class Filling:
+    """What a store is filled with: the options of `retrac featurize`, as another process gets them.
+
+    Calling it returns what fills a share of the store.
+    """
+
+    job: Job
+    methods: tuple[str, ...]
+    store: Path
+    rows: str
+    shard_samples: int
+    repair: bool
+
+    def __call__(self) -> Callable[[tuple[int, int]], Done]:
+        """Read run and training set, and return ``(which share, of how many) -> done``."""
+        _, attributors, examples = self.read()
+        return self.filler(attributors, examples)
+
+    def read(self) -> tuple[Run, dict[str, Any], FileExamples]:
+        """Return the run, the methods by name, and the training set.
+
+        Raises:
+            InputError: If a method keeps no features.
+        """
+        from retrac_plugin.store.attributing import features_of
+
+        found = self.job.read_run()
+        examples = self.job.train_examples(found)
+        names = chosen(self.methods, len(examples))
+        attributors = dict(zip(names, self.job.attributors(found, names), strict=True))
+        for name, attributor in attributors.items():
+            features_of(name, attributor)
+        return found, attributors, examples
+
+    def filler(
+        self, attributors: Mapping[str, Any], examples: FileExamples
+    ) -> Callable[[tuple[int, int]], Done]:
+        """Return what fills a share of the store."""
+        from retrac_plugin.store.attributing import fill
+        from retrac_plugin.store.store import Store
+
+        kept, ready = Store.create(self.store, self.rows, self.shard_samples), prepared(examples)
+        return lambda share: fill(kept, attributors, ready, share, self.repair)
+
+
+def over_actors(filling: Filling, actors: int) -> Done:
+    """Have Ray actors fill a store, with a GPU each where one is asked for."""
+    from retrac_plugin.distributed.ray_data import fill_over_actors
+
+    device = filling.job.computing.device or "cpu"
+    return fill_over_actors(filling, actors, gpus_each=float(device.startswith("cuda")))
 
 
 def estimate_filling(

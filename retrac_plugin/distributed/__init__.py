@@ -1,0 +1,1 @@
+"""Filling a store with many machines, by the schedulers that people have."""
