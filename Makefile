@@ -7,7 +7,7 @@ PIP_ARGS ?=
 .PHONY: help demo test test-anywhere check docs wheel lock clean
 
 help:
-	@echo "make demo   train a small diffusion model on digits, generate, attribute, write a page"
+	@echo "make demo   train a small diffusion model on pieces of photographs, generate, attribute, write a page"
 	@echo "make test   run the tests"
 	@echo "make check  run linters, type checks and import contracts"
 	@echo "make docs   build the documentation"

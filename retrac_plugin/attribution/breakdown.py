@@ -25,19 +25,16 @@ from retrac_plugin.attribution.breakdown_files import Breakdown
 from retrac_plugin.attribution.budget import Plan, within_memory
 from retrac_plugin.attribution.features import whole_gradients
 from retrac_plugin.attribution.job import Job
+from retrac_plugin.attribution.pairs import Pairs
 from retrac_plugin.attribution.passes import CheckpointPass
 from retrac_plugin.attribution.repeats import in_round
 from retrac_plugin.attribution.rescaling import Method
-from retrac_plugin.attribution.scores import Scores
 from retrac_plugin.attribution.train_side import train_products
 from retrac_plugin.data.examples import Examples, ExampleSource
 from retrac_plugin.draws import Draws
 from retrac_plugin.errors import InputError
 from retrac_plugin.gradients.engine import Features
 from retrac_plugin.model.diffusion import NoisyBatch
-
-Pairs = Sequence[tuple[int, int]]
-"""``(position of a query, position of a training sample)`` each, of a matrix of scores."""
 
 
 def breakdown(
@@ -99,22 +96,6 @@ def break_together(
             "expected query_draws with timesteps of their own, such as Strided(10)"
         )
     return [_of_method(each, rounds, pairs) for each in attributors]
-
-
-def strongest(scores: Sequence[Scores], k: int) -> list[tuple[int, int]]:
-    """Return the pairs of each query and its ``k`` strongest proponents and opponents, once each.
-
-    Args:
-        scores: By several methods, of the same samples.
-        k: How many of either; all where there are fewer.
-    """
-    pairs: dict[tuple[int, int], None] = {}
-    for each in scores:
-        few = min(k, each.values.shape[1])
-        for top in (each.proponents(few), each.opponents(few)):
-            listed = enumerate(top.indices.tolist())
-            pairs.update(dict.fromkeys((query, i) for query, found in listed for i in found))
-    return sorted(pairs)
 
 
 class _Group(NamedTuple):

@@ -21,6 +21,9 @@ from retrac_plugin.files import write_atomically
 NAME = "breakdown"
 """Of the tensor of terms, by which such a file is known."""
 
+ROUNDING = 1e-2
+"""How far, of the size of all its terms, a score may lie from their sum."""
+
 
 @dataclass(frozen=True, eq=False)
 class Breakdown:
@@ -43,6 +46,15 @@ class Breakdown:
     def places(self) -> dict[tuple[int, int], int]:
         """Where each pair stands: ``(query, training sample) -> place``."""
         return {(query, sample): n for n, (query, sample) in enumerate(self.pairs.tolist())}
+
+    def is_of(self, scores: Tensor) -> bool:
+        """Say whether the terms sum to scores ``[query, train]``, up to rounding."""
+        queries, samples = self.pairs.T
+        if (queries >= scores.shape[0]).any() or (samples >= scores.shape[1]).any():
+            return False
+        terms, told = self.values.double().flatten(1), scores.detach().cpu()[queries, samples]
+        apart = (terms.sum(1) - told.double()).abs()
+        return bool((apart <= ROUNDING * terms.abs().sum(1)).all())
 
     @property
     def checkpoint_names(self) -> list[str]:

@@ -47,7 +47,8 @@ def broken_down(
         out: Folder to write them to.
     """
     from retrac_plugin.attribution.attributors import DiffusionAttributor, scores_by_itself
-    from retrac_plugin.attribution.breakdown import break_together, strongest
+    from retrac_plugin.attribution.breakdown import break_together
+    from retrac_plugin.attribution.pairs import strongest
 
     own = [
         name

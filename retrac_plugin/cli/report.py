@@ -11,6 +11,7 @@ import click
 from retrac_plugin.cli.examples import example
 from retrac_plugin.cli.paging import write_own
 from retrac_plugin.cli.training import EXISTING
+from retrac_plugin.cli.voice import quiet
 
 if TYPE_CHECKING:
     from retrac_plugin.attribution.breakdown_files import Breakdown
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     type=click.Path(dir_okay=False, path_type=Path),
     help="The page. Default: index.html beside the first file of scores.",
 )
+@quiet
 def report(files: tuple[Path, ...], train: Path, queries: Path | None, out: Path | None) -> None:
     """Make the page of scores on disk, to be looked at in a browser.
 

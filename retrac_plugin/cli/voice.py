@@ -45,7 +45,7 @@ quiet = click.option(
     is_flag=True,
     expose_value=False,
     callback=_setting("quiet"),
-    help="Say nothing but errors.",
+    help="Say nothing but errors; a benchmark keeps its progress bars, which only terminals show.",
 )
 
 as_json = click.option(

@@ -1,4 +1,4 @@
-"""Pictures of scores: a figure (PNG) and a page (self-contained HTML)."""
+"""Pictures of scores: figures (``figures``) and pages (self-contained HTML)."""
 
 from retrac_plugin.report.contents import Method, MetricRow, NormRecord, Report
 from retrac_plugin.report.measuring import measured

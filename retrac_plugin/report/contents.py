@@ -13,9 +13,6 @@ from retrac_plugin.attribution.breakdown_files import Breakdown
 from retrac_plugin.attribution.scores import Scores
 from retrac_plugin.errors import InputError
 
-ROUNDING = 1e-2
-"""How far, of the size of all its terms, a score may lie from their sum."""
-
 
 class Pictures(Protocol):
     """Pictures by position: a tensor ``[picture, channel, height, width]``, or a reader of files.
@@ -192,25 +189,13 @@ def _check_methods(
         got = list(method.scores.values.shape)
         if got != expected:
             raise InputError(f"{method.name}: expected scores of shape {expected}, got {got}")
-        if method.breakdown is not None:
-            _check_breakdown(method.name, method.scores.values, method.breakdown)
+        if method.breakdown is not None and not method.breakdown.is_of(method.scores.values):
+            raise InputError(
+                f"{method.name}: the breakdown is of other scores, its terms do not sum to these: "
+                "break down what was attributed, with the same draws"
+            )
     for row in rows:
         _check_length(f"values of {row.name}", len(row.values), (len(methods),))
-
-
-def _check_breakdown(name: str, scores: Tensor, found: Breakdown) -> None:
-    """Refuse terms that do not sum to the scores: they are of others."""
-    queries, samples = found.pairs.T
-    fitting = bool((queries < scores.shape[0]).all() and (samples < scores.shape[1]).all())
-    if fitting:
-        terms, told = found.values.double().flatten(1), scores.detach().cpu()[queries, samples]
-        apart = (terms.sum(1) - told.double()).abs()
-        fitting = bool((apart <= ROUNDING * terms.abs().sum(1)).all())
-    if not fitting:
-        raise InputError(
-            f"{name}: the breakdown is of other scores, its terms do not sum to these: break down "
-            "what was attributed, with the same draws"
-        )
 
 
 def _check_images(name: str, images: Pictures) -> None:

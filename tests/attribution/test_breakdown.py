@@ -9,8 +9,9 @@ from torch.utils.data import DataLoader
 
 import retrac_plugin as retrac
 from retrac_plugin.attribution import passes
-from retrac_plugin.attribution.breakdown import break_together, breakdown, strongest
+from retrac_plugin.attribution.breakdown import break_together, breakdown
 from retrac_plugin.attribution.breakdown_files import Breakdown
+from retrac_plugin.attribution.pairs import strongest
 from retrac_plugin.errors import InputError
 from tests import textbook
 from tests.attribution.cases import EXACT, METHODS, attributor

@@ -127,6 +127,8 @@ def test_a_pair_shows_where_its_score_comes_from(browser, tmp_path, scheme, widt
             assert numbers == pytest.approx(wanted, abs=0.006)
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         assert accessibility_faults(page) == []
+        shown = page.evaluate("[-0.004, 0.004, -0.006, 1.5].map(number)")
+        assert shown == ["0.00", "0.00", "\N{MINUS SIGN}0.01", "+1.50"]
         page.keyboard.press("ArrowRight")
         assert dialog.locator(".split").count() == 0
 

@@ -20,7 +20,8 @@ from retrac_adapters.demo.recipe import RECIPES
 from retrac_adapters.demo.showing import print_table, show
 from retrac_adapters.demo.training import train_once
 from retrac_plugin.attribution.attributors import DiffusionAttributor
-from retrac_plugin.attribution.breakdown import break_together, strongest
+from retrac_plugin.attribution.breakdown import break_together
+from retrac_plugin.attribution.pairs import strongest
 from retrac_plugin.files import write_atomically
 from retrac_plugin.runs.run import Run
 

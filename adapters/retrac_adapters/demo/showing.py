@@ -9,10 +9,10 @@ from pathlib import Path
 
 import click
 import torch
+from torch import Tensor
 
 from retrac_adapters.demo.data import DIGIT_LABEL, DIGITS, PHOTOS, PIECES_EACH, SIDE, kind
 from retrac_adapters.demo.outcome import Outcome
-from retrac_plugin.attribution.scores import Scores
 from retrac_plugin.metrics import Evidence
 from retrac_plugin.plugins import metrics
 from retrac_plugin.report import (
@@ -58,7 +58,7 @@ EXPLANATIONS = (
 def show(outcome: Outcome, out: Path, command: str, seed: int) -> Report:
     """Write ``proponents.png`` and ``index.html`` below ``out``."""
     report = _report(outcome, command, seed)
-    best = explained_best(outcome.scores[1])[:IN_THE_FIGURE]
+    best = explained_best(outcome)[:IN_THE_FIGURE]
     save(proponent_grid(report, best), out / "proponents.png")
     write_page(replace(report, k=ON_THE_PAGE), out / "index.html")
     return report
@@ -74,15 +74,24 @@ def print_table(report: Report) -> None:
         click.echo(f"{row.name:32}{values}{chance}")
 
 
-def explained_best(scores: Scores) -> list[int]:
-    """Return the queries, first those whose strongest proponent stands out most from all scores.
+def explained_best(outcome: Outcome) -> list[int]:
+    """Return the queries, the clearest cases first.
 
-    Standing out: by how many standard deviations of the query's scores it lies above their mean.
+    Those with the most of their own kind among their strongest proponents by Diffusion-ReTrac; of
+    equals, those whose proponents lie further above all scores, in standard deviations.
     """
-    values = scores.values
-    highest = values.max(1).values - values.mean(1)
-    order: list[int] = (highest / values.std(1)).argsort(descending=True, stable=True).tolist()
+    values = outcome.scores[1].values
+    apart = (values - values.mean(1, keepdim=True)) / values.std(1, keepdim=True)
+    height = apart.topk(LOOKED_AT, dim=1).values.mean(1)
+    own = _own_kind(outcome).sum(1)
+    order: list[int] = sorted(range(len(own)), key=lambda q: (-own[q].item(), -height[q].item()))
     return order
+
+
+def _own_kind(outcome: Outcome) -> Tensor:
+    """Say which of each query's strongest proponents are of its own kind, ``[query, place]``."""
+    top = outcome.scores[1].proponents(LOOKED_AT).indices
+    return outcome.data.labels[top] == outcome.labels[:, None]
 
 
 def _report(outcome: Outcome, command: str, seed: int) -> Report:
@@ -94,7 +103,7 @@ def _report(outcome: Outcome, command: str, seed: int) -> Report:
     ]
     general = generally_influential(methods)
     rows = measured([metrics()[name][0] for name in METRICS], methods, _evidence(outcome))
-    opening = explained_best(outcome.scores[1])[0]
+    opening = explained_best(outcome)[0]
     return Report(
         title="Which pieces of three photographs made these pictures?",
         lead=_lead(outcome, opening),
@@ -128,16 +137,16 @@ def _evidence(outcome: Outcome) -> Evidence:
 
 
 def _lead(outcome: Outcome, opening: int) -> str:
-    label = int(outcome.labels[opening])
-    top = outcome.scores[1].proponents(LOOKED_AT).indices[opening]
-    own = int((outcome.data.labels[top] == label).sum())
-    chance = LOOKED_AT * (outcome.data.labels == label).float().mean().item()
-    likeness = "a digit" if label == DIGIT_LABEL else f"a piece of the {kind(label)}"
+    label, own = int(outcome.labels[opening]), _own_kind(outcome)
+    is_digit = label == DIGIT_LABEL
+    likeness, such = ("a digit", "digits") if is_digit else (f"the {kind(label)}", "pieces of it")
+    chance = (outcome.data.labels == outcome.labels[:, None]).float().mean().item()
     return (
         f"A small diffusion model learnt from pieces of three photographs ({', '.join(PHOTOS)}) "
-        f"and a few digits, and drew these {len(outcome.pictures)} pictures. The one shown first "
-        f"looks like {likeness}: so are {own} of its {LOOKED_AT} strongest proponents by "
-        f"Diffusion-ReTrac, where chance would be {chance:.1f}."
+        f"and a few digits, and drew these {len(outcome.pictures)} pictures. The clearest is shown "
+        f"first: it looks like {likeness}, and {int(own[opening].sum())} of its {LOOKED_AT} "
+        f"strongest proponents by Diffusion-ReTrac are {such}; over all pictures the share is "
+        f"{own.float().mean():.0%}, by chance {chance:.0%}."
     )
 
 

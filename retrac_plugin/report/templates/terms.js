@@ -1,7 +1,9 @@
 // Where the influence of one training image on one picture comes from: checkpoint by timestep.
 
 function number(value) {
-  return `${value > 0 ? "+" : ""}${value.toFixed(2)}`.replace("-", "\u2212");
+  const text = value.toFixed(2);
+  if (Number(text) === 0) return "0.00";
+  return `${value > 0 ? "+" : ""}${text}`.replace("-", "\u2212");
 }
 
 const sum = (values) => values.reduce((total, value) => total + value, 0);
