@@ -132,7 +132,7 @@ def _grouped(pairs: Pairs, train: ExampleSource, queries: ExampleSource) -> list
     if not of_query:
         raise InputError("pairs: expected at least one (query, training sample), got none")
     return [
-        _Group(places, queries.only([query]), train.only([pairs[p][1] for p in places]))
+        _Group(places, queries.part([query]), train.part([pairs[p][1] for p in places]))
         for query, places in of_query.items()
     ]
 

@@ -101,7 +101,7 @@ def attribute(
     from retrac_plugin.attribution.checking import check_scores
     from retrac_plugin.errors import InputError
 
-    source = from_store(store, exact)
+    source = from_store(store, exact, breakdown)
     _check(methods, out, breakdown)
     found = job.read_run()
     tell(found.description)

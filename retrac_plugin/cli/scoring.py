@@ -91,16 +91,21 @@ class FromStore:
             yield name, found
 
 
-def from_store(folder: Path | None, exact: int | None) -> FromStore | None:
+def from_store(folder: Path | None, exact: int | None, breakdown: bool) -> FromStore | None:
     """Return where answers come from, None if they are computed.
 
     Raises:
-        InputError: If exact scores are asked for without a store.
+        InputError: If exact scores are asked for without a store, or a breakdown of what are none.
     """
     from retrac_plugin.errors import InputError
 
     if folder is None and exact is not None:
         raise InputError("--exact goes with --store: without one every score is exact")
+    if folder is not None and breakdown and exact is None:
+        raise InputError(
+            "--breakdown splits exact scores, and a store has estimates: add --exact, or leave "
+            "--store out"
+        )
     return None if folder is None else FromStore(folder, exact)
 
 

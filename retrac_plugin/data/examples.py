@@ -68,19 +68,14 @@ class ExampleSource:
         self._positions: Sequence[int] = range(len(self.ids))
 
     def part(self, positions: Sequence[int]) -> ExampleSource:
-        """Return some of the examples, under their own ids, in the order of ``positions``.
-
-        Raises:
-            InputError: If they come from a loader, which has no order but its own.
-        """
-        if isinstance(self.data, DataLoader):
-            raise InputError(
-                f"{self.role}: expected a dataset or a list, whose examples can be read one by "
-                "one, got a DataLoader. Pass its dataset"
-            )
+        """Return some of the examples, which keep their ids and so their draws, in that order."""
         other = copy.copy(self)
         other.ids = [self.ids[position] for position in positions]
         other._positions = [self._positions[position] for position in positions]
+        if isinstance(self.data, DataLoader):
+            size, whole = self.data.batch_size or 1, self.data.dataset
+            collate_fn = self.data.collate_fn
+            other.data = DataLoader(whole, size, sampler=other.ids, collate_fn=collate_fn)
         return other
 
     def __len__(self) -> int:
@@ -110,18 +105,6 @@ class ExampleSource:
                 f"{self.role} yielded {position} examples, expected {len(self.ids)}: "
                 "a loader must not drop its last batch"
             )
-
-    def only(self, positions: Sequence[int]) -> ExampleSource:
-        """Return the source of some of the examples, which keep their ids and so their draws."""
-        chosen = copy.copy(self)
-        chosen.ids = [self.ids[position] for position in positions]
-        if isinstance(self.data, DataLoader):
-            whole, collate_fn = self.data.dataset, self.data.collate_fn
-            chosen.data = DataLoader(whole, sampler=chosen.ids, collate_fn=collate_fn)
-            chosen._steadiness = Steadiness(whole, chosen.ids, self.role)
-        else:
-            chosen._steadiness = Steadiness(self.data, chosen.ids, self.role)
-        return chosen
 
     def _collated(self, size: int) -> Iterator[dict[str, Any]]:
         if isinstance(self.data, DataLoader):

@@ -85,3 +85,16 @@ def test_conditions_are_part_of_what_a_sample_is(tmp_path):
     ]
     with pytest.raises(InputError, match="11 of 11 training samples have no rows"):
         ask(tmp_path, attributor, other, given.queries)
+
+
+def test_a_loader_fills_the_store_that_its_dataset_fills(tmp_path):
+    attributor = method("trak", CASE)
+    loader = torch.utils.data.DataLoader(ALL, batch_size=3)
+    fill(tmp_path / "loader", attributor, loader)
+    fill(tmp_path / "dataset", attributor, ALL)
+    assert [p.name for p in shards(tmp_path / "loader")] == [
+        p.name for p in shards(tmp_path / "dataset")
+    ]
+    found = ask(tmp_path / "loader", attributor, loader, CASE.queries).values
+    expected = ask(tmp_path / "dataset", attributor, ALL, CASE.queries).values
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-7)

@@ -115,12 +115,6 @@ def test_a_damaged_manifest_is_an_error_that_names_it(folder, tmp_path):
         ask(tmp_path, trak(), CASE.train, CASE.queries)
 
 
-def test_a_loader_is_refused_by_what_to_pass(tmp_path):
-    loader = torch.utils.data.DataLoader(CASE.train, batch_size=2)
-    with pytest.raises(InputError, match=r"got a DataLoader. Pass its dataset"):
-        fill(tmp_path, trak(), loader)
-
-
 def test_the_rows_of_a_kind_are_those_of_its_version(tmp_path):
     """If this fails, raise ROWS_VERSION: stores of before would answer with other rows."""
     fill(tmp_path, method("tracincp", CASE), CASE.train)
