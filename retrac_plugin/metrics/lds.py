@@ -1,4 +1,4 @@
-"""The linear datamodelling score: do summed scores foretell what training on a subset does?
+"""The linear datamodelling score: do summed scores predict what training on a subset does?
 
 Source: Park et al., TRAK, ICML 2023; for diffusion models Zheng et al., ICLR 2024.
 """
@@ -52,7 +52,7 @@ def subset_sums(values: Tensor, evidence: Evidence) -> Tensor:
 
 
 def one_retraining(evidence: Evidence) -> Tensor:
-    """Return how well one retraining foretells another, ``[query]``: the noise ceiling.
+    """Return how well one retraining predicts another, ``[query]``: the noise ceiling.
 
     Spearman's correlation over subsets of the losses with one seed and their mean over the other
     seeds, over the subsets that were trained with every seed; mean over seeds.

@@ -1,4 +1,4 @@
-"""Leave-one-out: do scores foretell what training without one sample does?"""
+"""Leave-one-out: do scores predict what training without one sample does?"""
 
 from __future__ import annotations
 
