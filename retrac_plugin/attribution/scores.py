@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from retrac_plugin.errors import InputError
 from retrac_plugin.errors.guards import reading, writing
+from retrac_plugin.extras import requires
 from retrac_plugin.files import write_atomically
 
 FORMAT = 1
@@ -81,6 +82,25 @@ class Scores:
     def ranks(self) -> Tensor:
         """Return each sample's rank among a query's scores ``[query, train]``, 1 the highest."""
         return self.values.argsort(dim=1, descending=True, stable=True).argsort(dim=1) + 1
+
+    def to_frame(self, k: int) -> Any:
+        """Return the ends of each query's list as a pandas ``DataFrame``, a line a sample.
+
+        Its columns are the fields of ``TopRecord``; ``.to_parquet(path)`` writes it for others.
+
+        Args:
+            k: How many at either end.
+
+        Raises:
+            InputError: If ``k`` is not between 1 and the number of training samples.
+            MissingDependencyError: If pandas is not installed.
+        """
+        from retrac_plugin.attribution.top_records import TopRecord, top_records
+
+        with requires("Scores.to_frame", "tables"):
+            import pandas
+        columns = [column.name for column in fields(TopRecord)]
+        return pandas.DataFrame([asdict(each) for each in top_records(self, k)], columns=columns)
 
     def save(self, path: str | Path) -> None:
         """Write the scores as one safetensors file, whole or not at all.

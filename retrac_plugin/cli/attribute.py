@@ -18,7 +18,7 @@ from retrac_plugin.cli.paging import page, try_page
 from retrac_plugin.cli.scoring import from_store, scored
 from retrac_plugin.cli.showing import named, page_of
 from retrac_plugin.cli.telling import tell
-from retrac_plugin.cli.top_lists import answer_of, top_lists
+from retrac_plugin.cli.top_lists import answer_of, top_lists, write_tops
 from retrac_plugin.cli.training import EXISTING, prepared
 from retrac_plugin.cli.voice import answer, as_json, quiet
 
@@ -71,7 +71,8 @@ if TYPE_CHECKING:
     type=click.Path(file_okay=False, path_type=Path),
     default=Path("retrac-scores"),
     show_default=True,
-    help="Folder for METHOD.safetensors and the page, index.html.",
+    help="Folder for METHOD.safetensors, METHOD.csv with the lists that are printed, and the page, "
+    "index.html.",
 )
 @breakdown
 @page
@@ -118,6 +119,7 @@ def attribute(
         scores = named(checked, job, (name, attributors[name]), examples, pictures, prompt)
         file = out / f"{name}.safetensors"
         scores.save(file)
+        write_tops(scores, top, file.with_suffix(".csv"))
         kept[name] = scores
         tell(f"\n{name}: scores [query, train] in {file}{_errors(scores)}")
         for line in top_lists(scores, top):
@@ -138,6 +140,7 @@ def _check(methods: tuple[str, ...], out: Path, breakdown: bool) -> None:
     for name in methods:
         check_method(name)
         check_output(out / f"{name}.safetensors")
+        check_output(out / f"{name}.csv")
         if breakdown:
             check_output(file_of(name, out))
 

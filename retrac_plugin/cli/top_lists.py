@@ -53,6 +53,22 @@ def _errors(scores: Scores, query: int, sample: int) -> str:
     return f" ± {error:.1g}, rank ± {rank:.1f}"
 
 
+def write_tops(scores: Scores, k: int, path: Path) -> None:
+    """Write the ends of each query's list as CSV.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
+    from dataclasses import asdict
+
+    from retrac_plugin.attribution.top_records import TopRecord, top_records
+    from retrac_plugin.benchmarks.csv_files import write_records
+    from retrac_plugin.errors.guards import writing
+
+    with writing(path):
+        write_records(TopRecord, map(asdict, top_records(scores, k)), path)
+
+
 def answer_of(
     scores: Mapping[str, Scores], k: int, out: Path, findings: list[str], page: Path | None
 ) -> dict[str, Any]:

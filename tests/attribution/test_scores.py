@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from retrac_plugin import Scores
+from retrac_plugin.attribution.top_records import top_records
 from retrac_plugin.errors import InputError
 
 VALUES = torch.tensor([[0.5, -2.0, 3.0, 0.0], [1.0, 2.0, -1.0, -3.0]])
@@ -73,3 +74,33 @@ def test_foreign_files_are_refused(tmp_path):
         Scores.load(path)
     with pytest.raises(InputError, match="cannot read scores"):
         Scores.load(tmp_path / "missing")
+
+
+def test_the_ends_of_the_lists_are_records_from_the_ends_inwards():
+    scores = Scores(
+        torch.tensor([[0.5, -1.0, 2.0], [0.0, 3.0, -2.0]]),
+        train_names=("a", "b", "c"),
+        query_names=("x", "y"),
+    )
+    found = [(r.query_name, r.side, r.rank, r.train_name, r.score) for r in top_records(scores, 2)]
+    assert found == [
+        ("x", "highest", 1, "c", 2.0),
+        ("x", "highest", 2, "a", 0.5),
+        ("x", "lowest", 1, "b", -1.0),
+        ("x", "lowest", 2, "a", 0.5),
+        ("y", "highest", 1, "b", 3.0),
+        ("y", "highest", 2, "a", 0.0),
+        ("y", "lowest", 1, "c", -2.0),
+        ("y", "lowest", 2, "a", 0.0),
+    ]
+    assert next(top_records(Scores(scores.values), 1)).train_name == ""
+
+
+def test_a_frame_holds_the_records_and_reads_back_from_parquet(tmp_path):
+    pandas = pytest.importorskip("pandas", reason="pandas is not installed")
+    pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+    scores = Scores(torch.tensor([[0.5, -1.0, 2.0]]), train_names=("a", "b", "c"))
+    frame = scores.to_frame(2)
+    assert frame.train_name.tolist() == ["c", "a", "b", "a"]
+    frame.to_parquet(tmp_path / "top.parquet")
+    assert pandas.read_parquet(tmp_path / "top.parquet").equals(frame)

@@ -1,0 +1,60 @@
+"""The ends of each query's list as records, a line each: for spreadsheets and data frames."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from retrac_plugin.attribution.scores import Scores
+
+
+@dataclass(frozen=True)
+class TopRecord:
+    """One training sample on one query's list.
+
+    Attributes:
+        query: Position of the query.
+        query_name: What it is called, or nothing.
+        side: ``"highest"`` or ``"lowest"``: the end of the list.
+        rank: From 1, counted from that end.
+        train: Position of the training sample.
+        train_name: What it is called, or nothing.
+        score: Its score, positive for a proponent.
+    """
+
+    query: int
+    query_name: str
+    side: str
+    rank: int
+    train: int
+    train_name: str
+    score: float
+
+
+def top_records(scores: Scores, k: int) -> Iterator[TopRecord]:
+    """Yield the ``k`` highest and the ``k`` lowest of each query, from the ends inwards.
+
+    Args:
+        scores: The scores.
+        k: How many at either end.
+
+    Raises:
+        InputError: If there are fewer training samples.
+    """
+    ends = {"highest": scores.proponents(k).indices, "lowest": scores.opponents(k).indices}
+    for query in range(len(scores.values)):
+        for side, indices in ends.items():
+            for rank, train in enumerate(indices[query].tolist(), start=1):
+                yield TopRecord(
+                    query,
+                    _name(scores.query_names, query),
+                    side,
+                    rank,
+                    train,
+                    _name(scores.train_names, train),
+                    scores.values[query, train].item(),
+                )
+
+
+def _name(names: tuple[str, ...], position: int) -> str:
+    return names[position] if names else ""
