@@ -83,7 +83,8 @@ def _layout(gradio: Any, explorer: Explorer, lead: str, forget: Callable[[], Non
         try:
             page = explorer.ask(picture, prompt)
         except RetracError as error:
-            raise gradio.Error(str(error), duration=None, print_exception=False) from error
+            told = html.escape(str(error))  # which names files, and is shown as HTML
+            raise gradio.Error(told, duration=None, print_exception=False) from error
         finally:
             forget()
         return _FRAME.format(html.escape(page, quote=True))

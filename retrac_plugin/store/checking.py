@@ -40,8 +40,8 @@ def check_row(
         InputError: If it comes out otherwise.
     """
     kept = rows.side(places[:1]).features.flatten(1).double()
-    today = side_of(at, feature, train.part([0]), feature.draws, "train").features
-    packed = rows.row_type.pack(today.float()).rows().flatten(1).double().cpu()
+    today = side_of(at, feature, train.part([0]), feature.draws, "train").features.float().cpu()
+    packed = rows.row_type.pack(today).rows().flatten(1).double()
     norm = float(row_norms(packed))
     difference = float(row_norms(kept - packed))
     if difference > TOLERANCE * norm + _packing_error(rows, today):
@@ -56,7 +56,7 @@ def check_row(
 
 def _packing_error(rows: Rows, today: Tensor) -> float:
     """Return how much two packings of nearly the same row may differ: a step of each number."""
-    scales = rows.row_type.pack(today.float()).scales
+    scales = rows.row_type.pack(today).scales
     if scales is None:
         return 0.0
     step = scales if rows.row_type.dtype.itemsize == 1 else scales / 2**10
