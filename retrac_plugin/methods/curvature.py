@@ -42,15 +42,14 @@ class Curvature:
         damped = self.squared + damping * self.mean_squared_norm
         return torch.where(damped > 0, damped.reciprocal(), 0)
 
-    def scores(self, queries: Tensor, coordinates: Tensor, damping: float) -> Tensor:
-        """Return ``phi_q^T (Phi^T Phi + lambda I)^-1 phi_i``, ``[query, row]``.
+    def inverse_of(self, queries: Tensor, damping: float) -> Tensor:
+        """Return ``(Phi^T Phi + lambda I)^-1 phi_q`` of queries in the span, ``[query, d]``.
 
         Args:
-            queries: ``[query, d]``.
-            coordinates: See above.
+            queries: ``[query, d]``; what is orthogonal to all training rows meets none of them.
             damping: See above.
         """
-        found: Tensor = queries @ self.basis.T @ (coordinates * self.inverse(damping)).T
+        found: Tensor = queries @ self.basis.T * self.inverse(damping) @ self.basis
         return found
 
     def inverse_norms(self, coordinates: Tensor, damping: float) -> Tensor:

@@ -61,21 +61,20 @@ def cubic(train: Tensor, queries: Tensor, damping: float) -> Tensor:
     return kernel_weights(_cubed(theirs @ own.T), _cubed(own @ own.T), damping).to(train.dtype)
 
 
-def linear(gram: Tensor, count: int, train: Tensor, queries: Tensor, damping: float) -> Tensor:
-    """Return the weights by ``k(x, y) = <x, y>``: ``q^T (X^T X + lambda I)^-1 x_i``.
+def linear(gram: Tensor, count: int, queries: Tensor, damping: float) -> Tensor:
+    """Return ``(X^T X + lambda I)^-1 q``, ``[query, d]``; its product with ``x_i`` is the weight.
 
-    No matrix ``[train, train]`` is formed.
+    That is the weight by ``k(x, y) = <x, y>``; no matrix ``[train, train]`` is formed.
 
     Args:
         gram: ``X^T X``, ``[d, d]``.
         count: Number of rows of ``X``.
-        train: Those of them that are wanted, ``[row, d]``.
         queries: ``[query, d]``.
         damping: See above.
     """
     damped = gram + torch.eye(len(gram)).to(gram) * (damping * gram.trace() / count)
     solved = torch.cholesky_solve(wide(queries).T, torch.linalg.cholesky(damped))
-    return solved.T.to(train.dtype) @ train.T
+    return solved.T.to(queries.dtype)
 
 
 def _cubed(products: Tensor) -> Tensor:

@@ -34,9 +34,19 @@ def cubic_scores(pair: Pair, damping: float) -> Tensor:
 
 def linear_scores(pair: Pair, damping: float) -> Tensor:
     """Return the same by ``<c, c'>``, for all of the training set or for some of it."""
-    grams, count = pair.whole.centred_gram, pair.whole.count
-    parts = zip(grams, centred_sides(pair), strict=True)
-    return reduce(torch.add, (linear(gram, count, *both, damping) for gram, both in parts))
+    whole, queries = pair.whole, pair.queries.features
+
+    def solve() -> Tensor:
+        centred = (
+            directions(q - mean) for q, mean in zip(queries.unbind(1), whole.mean, strict=True)
+        )
+        parts = zip(whole.centred_gram, centred, strict=True)
+        return torch.stack([linear(gram, whole.count, q, damping) for gram, q in parts])
+
+    solved = whole.once(queries, damping, solve)
+    sides = zip(solved, whole.mean, pair.train.features.unbind(1), strict=True)
+    parts = [weights @ directions(rows - mean).T for weights, mean, rows in sides]
+    return torch.stack(parts).sum(0)
 
 
 def centred_sides(pair: Pair) -> Iterator[tuple[Tensor, Tensor]]:

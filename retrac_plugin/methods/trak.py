@@ -55,8 +55,11 @@ class TRAK(FeatureAttributor):
         """See ``FeatureAttributor.score``."""
         (feature,) = self.needs()
         pair = bank[feature]
-        curvature, rows = pair.whole.curvature, pair.coordinates
-        return curvature.scores(pair.queries.features, rows, self.damping) * self.scale(pair)
+        queries = pair.queries.features
+        solved = pair.whole.once(
+            queries, self.damping, lambda: pair.whole.curvature.inverse_of(queries, self.damping)
+        )
+        return solved @ pair.train.features.T * self.scale(pair)
 
     def scale(self, pair: Pair) -> Tensor:
         """Return the factor of each training sample, ``[train]``."""

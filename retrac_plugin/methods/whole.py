@@ -33,6 +33,20 @@ class Whole(ABC):
 
     def __init__(self, count: int, keep: Keep = not_kept) -> None:
         self.count, self.keep = count, keep
+        self._solved: tuple[Tensor, float, Tensor] | None = None
+
+    def once(self, queries: Tensor, damping: float, solve: Make) -> Tensor:
+        """Return what is solved for some queries, once for however many parts are scored.
+
+        Args:
+            queries: The queries' rows.
+            damping: With which it is solved.
+            solve: Solves.
+        """
+        known = self._solved
+        if known is None or known[0] is not queries or known[1] != damping:
+            known = self._solved = queries, damping, solve()
+        return known[2]
 
     @abstractmethod
     def parts(self) -> Iterator[Tensor]:

@@ -12,11 +12,13 @@ from retrac_plugin.attribution.features import KEPT, Side
 from retrac_plugin.attribution.passes import CheckpointPass
 from retrac_plugin.attribution.scores import Scores
 from retrac_plugin.data.examples import Examples, ExampleSource
+from retrac_plugin.draws import Draws
 from retrac_plugin.methods.features import Cost, Feature, Pair
 from retrac_plugin.model.checks import check_deterministic
 from retrac_plugin.store.checking import check_row
 from retrac_plugin.store.contents import row_keys
 from retrac_plugin.store.describing import kind_of
+from retrac_plugin.store.key_list import KeyList
 from retrac_plugin.store.questions import Question, Scoring
 from retrac_plugin.store.rows import Rows
 from retrac_plugin.store.store import Store
@@ -26,6 +28,9 @@ CHUNK = 2**18
 """Numbers of rows that are made float32 at a time: what a processor's cache holds."""
 
 _FREE = Cost(0.0, 0)
+
+Keys = dict[Draws, KeyList]
+"""Of the training samples, by the draws that their rows are of."""
 
 
 class Stored(NamedTuple):
@@ -44,7 +49,7 @@ def open_features(
         RetracError: If the store lacks rows, or they are of something else; or if the queries, or a
             gradient, cannot be used.
     """
-    setting, found = question.setting, {}
+    setting, found, keys = question.setting, {}, Keys()
     needs = question.needs()
     check_deterministic(setting.model.network)
     with setting.bar(len(needs) * len(queries), "queries") as bar:
@@ -52,7 +57,7 @@ def open_features(
             at = setting.at(
                 feature.checkpoint, lambda _: None, output=feature.output, engine=feature.engine
             )
-            rows, places = rows_of(store, at, feature, train)
+            rows, places = rows_of(store, at, feature, train, keys)
             theirs = question.query_side(at, feature, queries)
             found[feature] = Stored(OnDisk(rows, places, theirs.features), theirs)
             bar.update(len(queries))
@@ -61,24 +66,36 @@ def open_features(
 
 
 def rows_of(
-    store: Store, at: CheckpointPass, feature: Feature, train: ExampleSource
+    store: Store, at: CheckpointPass, feature: Feature, train: ExampleSource, keys: Keys
 ) -> tuple[Rows, Tensor]:
     """Return the rows of a feature, and the place of each training sample's.
+
+    Args:
+        store: The store; it remembers the kinds of which a row was computed again.
+        at: The feature's checkpoint.
+        feature: The feature.
+        train: The training set.
+        keys: Those of its samples that are known already, by draws.
 
     Raises:
         InputError: If the store lacks some, or a row comes out otherwise today.
     """
     rows = store.rows_of(kind_of(at, feature))
-    places = rows.places(row_keys(train, feature.draws))
-    check_row(store, rows, places, at, feature, train)
+    if feature.draws not in keys:
+        keys[feature.draws] = row_keys(train, feature.draws)
+    places = rows.places(keys[feature.draws])
+    if rows.kind.digest not in store.checked:
+        check_row(store, rows, places, at, feature, train)
+        store.checked.add(rows.kind.digest)
     return rows, places
 
 
 def side_from(store: Store) -> Callable[[CheckpointPass, Feature, ExampleSource], tuple[Side, int]]:
     """Return what gives the training set's side of features from a store, whole and in memory."""
+    keys = Keys()
 
     def stored(at: CheckpointPass, feature: Feature, train: ExampleSource) -> tuple[Side, int]:
-        rows, places = rows_of(store, at, feature.of_train, train)
+        rows, places = rows_of(store, at, feature.of_train, train, keys)
         own = torch.promote_types(at.dtype, torch.float32)
         return Side(*(part.to(at.device, own) for part in rows.side(places))), 0
 

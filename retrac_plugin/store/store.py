@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -34,12 +34,14 @@ class Store:
         row_type: A key of ``ROW_TYPES``: in which numbers rows are kept.
         shard_samples: Samples in a shard.
         versions: Of the packages that made it.
+        checked: Kinds of which a row was computed again since it was opened.
     """
 
     folder: Path
     row_type: str
     shard_samples: int
     versions: dict[str, str]
+    checked: set[str] = field(default_factory=set, compare=False, repr=False)
 
     @classmethod
     def create(
