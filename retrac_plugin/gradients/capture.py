@@ -21,6 +21,7 @@ from retrac_plugin.gradients.contributions import Contribution
 from retrac_plugin.gradients.packing import shaped_by_values
 from retrac_plugin.gradients.rules import READERS
 from retrac_plugin.gradients.rules.broadcast import POINTWISE, samples_first, with_samples
+from retrac_plugin.gradients.rules.call import LayerCall
 from retrac_plugin.gradients.surroundings import Autocast, computing
 from retrac_plugin.gradients.taps import Receiver, tap_broadcast, tap_layer
 from retrac_plugin.gradients.tracking import Tracked, Watched
@@ -89,9 +90,11 @@ class Capture(TorchFunctionMode):
         parameters: list[Tracked],
     ) -> Any:
         read = READERS[func](*args, **kwargs)
-        if read is None or not self._note(func, parameters, read[1]):
+        if read is None or not _holds(read[0], parameters):
             return self._refuse(func, args, kwargs, parameters)
         call, inputs = read
+        if not self._note(func, parameters, inputs):
+            return self._refuse(func, args, kwargs, parameters)
         return tap_layer(self.anchor, self, call, inputs)
 
     def _in_own_type(
@@ -161,6 +164,16 @@ class _TooEarly:
 
     def add(self, tracked: Tracked, contribution: Contribution) -> None:
         """See ``Receiver.add``; never reached."""
+
+
+def _holds(call: LayerCall, parameters: list[Tracked]) -> bool:
+    """Return whether a call has all of these for its own; others went into its inputs.
+
+    A call that does not hold a parameter can name no contribution to it, and its reader may have
+    padded or joined it, so that nobody finds it in the inputs either.
+    """
+    own = {id(value) for value in vars(call).values()}
+    return all(id(tracked.value) in own for tracked in parameters)
 
 
 @functools.cache

@@ -28,6 +28,11 @@ from retrac_plugin.gradients.row_norms import row_norms
 class VmapEngine:
     """Per-row gradients by ``vmap(grad)``.
 
+    Taken as it is, it is not compared with plain autograd, as ``StreamedEngine`` is: ``torch.func``
+    runs every row as if it were alone, refuses what is drawn at random inside, and raises on what
+    it cannot batch. What it does not see is a network that remembers earlier runs, that lets the
+    draws of one row see each other, or that no gradient reaches.
+
     Args:
         losses: The per-sample losses as a function of the attributed parameters.
         parameters: The attributed parameters.

@@ -3,7 +3,8 @@
 Every metric is a function ``(values [query, train], evidence) -> float``. Where there is a base
 rate (class agreement, minority share, tracing), scores that are all equal get it:
 ``metric(torch.zeros_like(values), evidence)``. Of specificity, generally influential samples and
-hubness they get the worst value, of the comparisons with retraining 0, and of norm bias none.
+hubness they get the worst value, of the comparisons with retraining or an untrained model 0, and of
+norm bias none.
 """
 
 from __future__ import annotations
@@ -152,6 +153,14 @@ _ENTRIES: tuple[MetricEntry, ...] = (
         "rank correlation of scores with retraining without one image, mean over queries",
         _lazily("leave_one_out", "leave_one_out"),
         source="Koh and Liang, ICML 2017",
+        needs=("scipy",),
+    ),
+    MetricEntry(
+        "model-randomisation",
+        "rank correlation with the same method's scores of an untrained model, mean over queries",
+        _lazily("randomisation", "model_randomisation"),
+        higher_is_better=False,
+        source="Hanawa et al., ICLR 2021, after Adebayo et al., NeurIPS 2018",
         needs=("scipy",),
     ),
 )

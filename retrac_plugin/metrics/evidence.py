@@ -37,6 +37,8 @@ class Evidence:
             where a subset was not retrained with a seed.
         left_out: Training samples that models were retrained without, one each, ``[sample]``.
         left_out_losses: Those models' losses of the queries, ``[seed, sample, query]``.
+        untrained: Scores ``[query, train]`` by the same method, from the same model with random
+            weights in all its checkpoints.
     """
 
     train_labels: Tensor | None = None
@@ -50,6 +52,7 @@ class Evidence:
     subset_losses: Tensor | None = None
     left_out: Tensor | None = None
     left_out_losses: Tensor | None = None
+    untrained: Tensor | None = None
 
     def of_queries(self, positions: Tensor) -> Evidence:
         """Return what is known of some of the queries, in the order of their positions."""
@@ -58,6 +61,8 @@ class Evidence:
             for name in _OF_QUERIES
             if (value := getattr(self, name)) is not None
         }
+        if self.untrained is not None:
+            chosen["untrained"] = self.untrained[positions]
         return replace(self, **chosen)
 
     def required(self, field: str, why: str, shape: tuple[int | None, ...]) -> Tensor:

@@ -104,6 +104,11 @@ def _check_readable(model: Any, shape: torch.Size | None) -> None:
             f"retrac record: the script trains a {name} beside a denoiser that stays as it is: "
             f"{REMEDY}"
         )
+    if any(type(part).__name__.startswith("CustomDiffusion") for part in model.modules()):
+        raise InputError(
+            "retrac record: the script trains attention processors of Custom Diffusion in a "
+            f"denoiser that stays as it is, and saves them in a way of their own: {REMEDY}"
+        )
     channels = config.get("in_channels") if name.startswith("UNet2D") else None
     if shape and isinstance(channels, int) and channels != shape[0]:
         raise InputError(

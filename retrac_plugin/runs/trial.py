@@ -25,8 +25,9 @@ def try_one(run: Run, examples: FileExamples) -> float:
     state = load_into(run.model.network, checkpoint, device)
     dtype = next(value.dtype for value in state.values() if value.is_floating_point())
     shape, step = block.samples.shape[1:], checkpoint.step or 0
+    encoded = block.samples if block.encoded else None
     request = Request(
-        block.ids, block.keys, shape, "train", len(examples), 0, step, *run.model.drawing
+        block.ids, block.keys, shape, "train", len(examples), 0, step, *run.model.drawing, encoded
     )
     draw = draw_within(run.train_draws, request)
     samples = block.samples if draw.samples is None else draw.samples[:, 0]

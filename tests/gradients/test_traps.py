@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 
 from retrac_plugin.errors import GradientError
 from retrac_plugin.gradients.layout import Layout
@@ -245,3 +246,20 @@ def test_convolutions_on_images_of_one_line():
     torch.manual_seed(0)
     network = Layers(nn.Conv2d(2, 3, (1, 3)), nn.GroupNorm(3, 3)).double()
     assert_exact(Case(network, {k: v.double() for k, v in images(2, 1, 8).items()}))
+
+
+def test_a_parameter_that_a_reader_pads_or_joins_is_no_input():
+    """It goes into the inputs of a frozen layer, where no contribution could name it."""
+    torch.manual_seed(0)
+    kernel = torch.randn(2, 2, 3, 3, dtype=torch.float64)
+
+    def call(self, x):
+        return x * functional.conv2d(self.grid, kernel, padding="same")
+
+    network = Calling(call, grid=torch.randn(1, 2, 5, 4)).double()
+    case = Case(network, {"x": torch.randn(1, 2, 5, 4, dtype=torch.float64)})
+    engine = StreamedEngine(case.losses, case.parameters)
+    rows = Layout(case.parameters).unflatten(engine.gradients(case.batch, 1).gradients)
+    expected = by_the_book.row_gradients(case)
+    torch.testing.assert_close(rows["grid"], expected["grid"], rtol=1e-9, atol=1e-12)
+    assert engine.fallbacks() == {"grid": "no rule for this use in torch.nn.functional.conv2d"}

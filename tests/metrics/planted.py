@@ -25,6 +25,7 @@ def evidence(seed=1):
         subset_losses=torch.rand(2, 12, QUERIES, generator=generator),
         left_out=torch.randperm(TRAIN, generator=generator)[:9],
         left_out_losses=torch.rand(2, 9, QUERIES, generator=generator),
+        untrained=torch.randn(QUERIES, TRAIN, generator=generator),
     )
 
 
@@ -42,6 +43,7 @@ def permuted(known, order):
         subset_losses=known.subset_losses,
         left_out=order.argsort()[known.left_out],
         left_out_losses=known.left_out_losses,
+        untrained=known.untrained[:, order],
     )
 
 

@@ -30,6 +30,7 @@ FIELDS = {
     "lds-squared": ["subsets", "subset_losses"],
     "lds-largest-5%": ["subsets", "subset_losses"],
     "leave-one-out": ["left_out", "left_out_losses"],
+    "model-randomisation": ["untrained"],
 }
 
 small = pytest.mark.parametrize("entry", SMALL, ids=lambda entry: entry.name)

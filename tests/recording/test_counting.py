@@ -3,6 +3,7 @@
 import pytest
 import torch
 from diffusers import ControlNetModel, DDPMScheduler, UNet2DConditionModel, UNet2DModel
+from diffusers.models.attention_processor import CustomDiffusionAttnProcessor2_0
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 from transformers import CLIPTextConfig, CLIPTextModel
@@ -327,6 +328,13 @@ def textual_inversion():
     return [conditional(UNet2DConditionModel, **UP).requires_grad_(False)], text_encoder()
 
 
+def custom_diffusion():
+    unet = conditional(UNet2DConditionModel, **UP).requires_grad_(False)
+    sizes = {"hidden_size": 8, "cross_attention_dim": 8}
+    unet.set_attn_processor(CustomDiffusionAttnProcessor2_0(train_q_out=False, **sizes))
+    return [unet], unet.mid_block.attentions[0].transformer_blocks[0].attn2.processor
+
+
 def instruct_pix2pix():
     unet = tiny_unet(in_channels=8, out_channels=4)
     return [], unet
@@ -337,6 +345,7 @@ def instruct_pix2pix():
     [
         (control_net, "trains a ControlNetModel beside a denoiser .* no reader of runs can"),
         (textual_inversion, "trains a text encoder and leaves the denoiser as it is"),
+        (custom_diffusion, "trains attention processors of Custom Diffusion in a denoiser"),
         (instruct_pix2pix, "a UNet2DModel of 8 channels, and diffuses samples of 4: .*pix2pix"),
     ],
 )

@@ -12,7 +12,9 @@ from retrac_plugin.attribution.passes import CheckpointPass
 from retrac_plugin.attribution.train_side import train_blocks
 from retrac_plugin.data.examples import ExampleSource
 from retrac_plugin.gradients.streamed import StreamedEngine
-from retrac_plugin.runs.findings import FOUND, NOT_MODELLED, NOT_RECORDED
+from retrac_plugin.runs.diagnosis import diagnose
+from retrac_plugin.runs.findings import FOUND, NOT_MODELLED, NOT_RECORDED, UNUSABLE, of_kind
+from retrac_plugin.runs.trial import try_one
 from tests.adapters.latents.latent_base import write_base, write_images
 from tests.recording.running import record
 
@@ -69,6 +71,18 @@ def test_latents_that_were_drawn_are_replayed_exactly(tmp_path, base, more):
     after = next(fact for fact in facts if fact["step"] == 3)  # the step taken from checkpoint 0
     expected = torch.tensor(after["losses"], dtype=torch.float64)
     torch.testing.assert_close(losses[after["ids"]], expected, rtol=1e-9, atol=0)
+
+
+def test_latents_that_were_drawn_once_are_no_other_images_to_a_diagnosis(tmp_path, base):
+    directory, _ = train(base, tmp_path / "here", "--draw_once")
+    run = retrac.read_run(directory)
+    found = diagnose(run, None, tmp_path / "cache")
+    assert of_kind(found, UNUSABLE) == []
+    examples = run.train_examples(cache=tmp_path / "cache")
+    first = replace(run.checkpoints[1], step=run.checkpoints[0].step)
+    at_first = replace(run, checkpoints=[run.checkpoints[0], first])
+    expected = float(replayed_losses(at_first, examples, 3)[0])
+    assert try_one(run, examples) == pytest.approx(expected, rel=1e-9)
 
 
 def test_a_recorded_command_tells_the_arguments_that_no_tracker_kept(tmp_path, base):

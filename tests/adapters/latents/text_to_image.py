@@ -20,6 +20,7 @@ from PIL import Image
 from transformers import CLIPTextModel, CLIPTokenizer
 
 DTYPE = torch.float64
+DRAWN = {}
 
 
 def parse_args():
@@ -40,6 +41,7 @@ def parse_args():
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--rank", type=int, default=None)
     parser.add_argument("--no_hparams", action="store_true")
+    parser.add_argument("--draw_once", action="store_true", help="as train_text_to_image_sdxl.py")
     return parser.parse_args()
 
 
@@ -163,6 +165,9 @@ def train_step(args, text_encoder, vae, prepared, noise_scheduler, batch, step):
     accelerator, unet, optimizer = prepared
     latents = vae.encode(batch["pixel_values"].to(DTYPE)).latent_dist.sample()
     latents = (latents - vae.config.shift_factor) * vae.config.scaling_factor
+    if args.draw_once:
+        drawn = zip(batch["index"].tolist(), latents, strict=True)
+        latents = torch.stack([DRAWN.setdefault(index, latent) for index, latent in drawn])
     noise = torch.randn_like(latents)
     timesteps = torch.randint(0, noise_scheduler.config.num_train_timesteps, (len(latents),))
     noisy = noise_scheduler.add_noise(latents, noise, timesteps)
