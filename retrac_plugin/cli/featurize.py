@@ -20,7 +20,7 @@ from retrac_plugin.cli.voice import answer, as_json, quiet
 @click.command(
     epilog=example(
         "retrac featurize runs/photos --train photos --method best --store store",
-        "retrac attribute runs/photos --train photos --method best --store store --queries new.png",
+        "retrac featurize runs/photos --train photos --store store --rank 3 --world-size 8",
     )
 )
 @click.option(
