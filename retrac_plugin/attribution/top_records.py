@@ -4,8 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any, Protocol
 
-from retrac_plugin.attribution.scores import Scores
+from torch import Tensor
+
+
+class Ranked(Protocol):
+    """What records are made of: ``Scores``, which makes some itself."""
+
+    @property
+    def values(self) -> Tensor:
+        """See ``Scores``, like the others."""
+
+    @property
+    def train_names(self) -> tuple[str, ...]:
+        """What each training sample is called."""
+
+    @property
+    def query_names(self) -> tuple[str, ...]:
+        """What each query is called."""
+
+    def proponents(self, k: int) -> Any:
+        """See ``Scores.proponents``."""
+
+    def opponents(self, k: int) -> Any:
+        """See ``Scores.opponents``."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +54,7 @@ class TopRecord:
     score: float
 
 
-def top_records(scores: Scores, k: int) -> Iterator[TopRecord]:
+def top_records(scores: Ranked, k: int) -> Iterator[TopRecord]:
     """Yield the ``k`` highest and the ``k`` lowest of each query, from the ends inwards.
 
     Args:
