@@ -52,6 +52,10 @@ def extremes_from(
     return Extremes(highest.top(), Top(below.indices, -below.values))
 
 
+GATHERED = 1024
+"""Samples whose scores are gathered before lists are made of them."""
+
+
 class Highest:
     """The highest of the scores that pass by, in whatever order they come.
 
@@ -64,8 +68,8 @@ class Highest:
 
     def __init__(self, k: int) -> None:
         self.k = k
-        self._indices: Tensor | None = None
-        self._values: Tensor | None = None
+        self._top: Top | None = None
+        self._waiting: list[Top] = []
 
     def add(self, which: Tensor, scores: Tensor) -> None:
         """Take in some scores.
@@ -75,17 +79,9 @@ class Highest:
                 of another part of it.
             scores: ``[query, some]``.
         """
-        indices, values = which.to(scores.device).expand_as(scores), scores
-        if self._values is not None and self._indices is not None:
-            if self._values.shape[1] == self.k:  # what reaches no query's list is left out
-                wanted = (scores >= self._values[:, -1:]).any(0)
-                indices, values = indices[:, wanted], values[:, wanted]
-            indices = torch.cat([self._indices, indices], dim=1)
-            values = torch.cat([self._values, values], dim=1)
-        by_place = indices.argsort(dim=1)
-        indices, values = indices.gather(1, by_place), values.gather(1, by_place)
-        order = values.argsort(dim=1, descending=True, stable=True)[:, : self.k]
-        self._indices, self._values = indices.gather(1, order), values.gather(1, order)
+        self._waiting.append(Top(which.to(scores.device).expand_as(scores), scores))
+        if sum(each.values.shape[1] for each in self._waiting) >= GATHERED:
+            self._merge()
 
     def top(self) -> Top:
         """Return the lists, the highest first.
@@ -93,6 +89,21 @@ class Highest:
         Raises:
             ValueError: If nothing came.
         """
-        if self._indices is None or self._values is None:
+        self._merge()
+        if self._top is None:
             raise ValueError("no scores: expected at least one piece")
-        return Top(self._indices, self._values)
+        return self._top
+
+    def _merge(self) -> None:
+        pieces = [*self._waiting, *([] if self._top is None else [self._top])]
+        if not self._waiting:
+            return
+        self._waiting = []
+        indices, values = (torch.cat(parts, dim=1) for parts in zip(*pieces, strict=True))
+        if self._top is not None and self._top.values.shape[1] == self.k:
+            wanted = (values >= self._top.values[:, -1:]).any(0)  # others reach no query's list
+            indices, values = indices[:, wanted], values[:, wanted]
+        by_place = indices.argsort(dim=1)
+        indices, values = indices.gather(1, by_place), values.gather(1, by_place)
+        order = values.argsort(dim=1, descending=True, stable=True)[:, : self.k]
+        self._top = Top(indices.gather(1, order), values.gather(1, order))
