@@ -6,6 +6,8 @@ import torch
 import retrac_plugin as retrac
 from retrac_plugin import plugins
 from retrac_plugin.extras import missing
+from retrac_plugin.store.attributing import attribute_from, fill
+from retrac_plugin.store.store import Store
 from tests.frameworks.method_table import FRAMEWORK_OF, quick_settings
 from tests.pretend.device import install
 from tests.small import small_case
@@ -51,3 +53,18 @@ def test_scores_are_those_of_the_cpu(name):
         torch.testing.assert_close(found.cpu(), expected, rtol=1e-4, atol=1e-5)
     else:
         torch.testing.assert_close(found.cpu(), expected, rtol=1e-8, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["diffusion-retrac", "trak", "retrac-ridge", "retrac-kernel"])
+def test_a_store_that_is_filled_and_asked_there_has_the_cpus_scores(name, tmp_path):
+    found = {}
+    for device in ("cpu", DEVICE):
+        case = small_case(dtype=torch.float32)
+        attributor = made(name, case, device)
+        store = Store.create(tmp_path / str(device), "float32", 4)
+        fill(store, {name: attributor}, case.train)
+        ((_, scores),) = attribute_from(store, {name: attributor}, case.train, case.queries)
+        assert scores.values.device.type == torch.device(device).type
+        found[str(device)] = scores.values.cpu()
+    expected, there = found.values()
+    torch.testing.assert_close(there, expected, rtol=1e-4, atol=1e-5 * expected.abs().max())
