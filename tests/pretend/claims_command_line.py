@@ -12,6 +12,7 @@ from tests.pretend.watch import watching
 from tests.run_folders import record, write_images, write_run
 
 DEVICE = install()
+FEW = ("--timesteps", 2, "--noise-draws", 1)
 # Single precision, whose sums are rounded in another order on another device.
 NEAR = {"rtol": 1e-4, "atol": 1e-6}
 
@@ -37,7 +38,7 @@ def call(*arguments):
 def attribute(files, device, out):
     return call(
         *("attribute", files["run"], "--train", files["train"], "--queries", files["queries"]),
-        *("--timesteps", 2, "--noise-draws", 1, "-k", 3, "--out", out, "--device", device),
+        *("-k", 3, "--out", out, "--device", device, "--no-page", *FEW),
     )
 
 
@@ -65,6 +66,7 @@ def test_self_influence(files, tmp_path):
             out,
             "--device",
             device,
+            *FEW,
         )
         found[device] = load_file(out)
     expected, there = found.values()
@@ -74,5 +76,5 @@ def test_self_influence(files, tmp_path):
 
 
 def test_estimate(files):
-    options = ("--train", files["train"], "--queries", 2, "--device", "pretend")
+    options = ("--train", files["train"], "--queries", 2, "--device", "pretend", *FEW)
     call("estimate", files["run"], *options)

@@ -38,16 +38,19 @@ def assert_as_on_the_cpu(found, expected):
 CASES = {"small": small_case, "conditional": lambda: small_case(classes=4), "unet": tiny_case}
 
 
-@both
 @pytest.mark.parametrize("make", CASES.values(), ids=CASES)
-def test_scores_and_norms(method, make):
+def test_scores_and_norms(make):
     case = make()
     expected, found = (
-        on(device, method, case).attribute(case.train, case.queries) for device in ("cpu", DEVICE)
+        retrac.attribute_together(
+            [on(device, method, case) for method in METHODS], case.train, case.queries
+        )
+        for device in ("cpu", DEVICE)
     )
-    assert_as_on_the_cpu(found.values, expected.values)
-    assert_as_on_the_cpu(found.gradient_norms, expected.gradient_norms)
-    assert found.about["fallbacks"] == {}
+    for there, here in zip(found, expected, strict=True):
+        assert_as_on_the_cpu(there.values, here.values)
+        assert_as_on_the_cpu(there.gradient_norms, here.gradient_norms)
+        assert there.about["fallbacks"] == {}
 
 
 @both
