@@ -20,10 +20,14 @@ from retrac_adapters.images.captions import read_captioned
 from retrac_adapters.images.framing import Framing
 from retrac_adapters.latents.vae import read_vae
 from retrac_adapters.scripts.arguments import read_arguments
+from retrac_plugin.attribution.features import Side
 from retrac_plugin.checkpoints.weight_files import read_weights
 from retrac_plugin.data.encoded import EncodedRows
 from retrac_plugin.data.image_files import read_examples
 from retrac_plugin.recording.visit_log import VisitLog, Visits
+from retrac_plugin.store.key_list import KEY_BYTES, KeyList
+from retrac_plugin.store.kind import Kind
+from retrac_plugin.store.store import Store
 from retrac_plugin.trace.parts import Origin
 from retrac_plugin.trace.reading import read_trace
 from tests.fuzzing import damage
@@ -183,6 +187,26 @@ def _read_encoded(folder):
     return EncodedRows(lambda places: 1 / 0, "e", ["1", "2"], folder)[0]
 
 
+KIND = Kind("rows", {"a": "1", "b": "2"})
+
+
+def _store(folder):
+    keys = KeyList.of(bytes([number] * KEY_BYTES) for number in range(3))
+    rows = Store.create(folder, "float16", 2).adding(KIND).adding(keys)
+    for shard in rows.shards():
+        count = len(shard.keys)
+        side = Side(torch.ones(count, 2, 4), torch.ones(count), torch.zeros(count))
+        shard.write(side)
+
+
+def _read_store(folder):
+    (kind,) = Store.open(folder).kinds()
+    rows = Store.open(folder).rows_of(kind)
+    side = rows.side(torch.arange(len(rows.samples.places)))
+    assert side.features.eq(1).all()  # whatever is read is right
+    return side
+
+
 def _run_of(folder):
     return retrac.read_run(folder).description
 
@@ -237,5 +261,13 @@ FORMATS = {
     "rates": Format("checkpoint-90/scheduler.bin", _run, damage.in_bytes, _run_of),
     "optimizer": Format("checkpoint-500/optimizer.bin", _run, damage.in_bytes, _run_of),
     "autoencoder": Format("config.json", _vae, damage.in_json, _of(read_vae)),
+    "store": Format("store.json", _store, damage.in_json, _read_store),
+    "kind of rows": Format(f"{KIND.folder}/kind.json", _store, damage.in_json, _read_store),
+    "rows": Format(
+        f"{KIND.folder}/000-000000.safetensors", _store, damage.in_safetensors, _read_store
+    ),
+    "samples of rows": Format(
+        f"{KIND.folder}/samples-000.safetensors", _store, damage.in_safetensors, _read_store
+    ),
     "encoded": Format("x", _encoded, damage.in_safetensors, _read_encoded),
 }
