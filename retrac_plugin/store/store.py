@@ -100,7 +100,10 @@ class Store:
                 )
             ROW_TYPES[found["rows"]]
             made_with = {str(k): str(v) for k, v in found["versions"].items()}
-            return cls(Path(folder), found["rows"], int(found["shard_samples"]), made_with)
+            size = int(found["shard_samples"])
+            if size < 1:
+                raise ValueError(f"its shards have {size} samples")
+            return cls(Path(folder), found["rows"], size, made_with)
 
     def bytes(self) -> int:
         """Return what it takes on disk."""

@@ -109,6 +109,11 @@ def test_a_damaged_manifest_is_an_error_that_names_it(folder, tmp_path):
         with pytest.raises(InputError, match=name if text != '{"format": 2}' else "of format 2"):
             ask(tmp_path, trak(), CASE.train, CASE.queries)
         path.write_text(kept)
+    path = tmp_path / "store.json"
+    path.write_text(path.read_text().replace('"shard_samples": 4', '"shard_samples": -4'))
+    with pytest.raises(InputError, match="its shards have -4 samples"):
+        ask(tmp_path, trak(), CASE.train, CASE.queries)
+    path.write_text(path.read_text().replace("-4", "4"))
     renamed = shards(tmp_path)[0].parent
     renamed.rename(renamed.with_name("step20-loss-0000000000000000"))
     with pytest.raises(InputError, match="is not of this folder"):

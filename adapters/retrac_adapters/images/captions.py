@@ -130,9 +130,16 @@ def _file(row: Mapping[str, Any], table: Path, where: str, image: str) -> Path:
         wanted = "file_name" if image == IMAGE_COLUMN else key
         raise InputError(f"{where}: expected a {wanted}, got the columns {sorted(map(str, row))}")
     path = table.parent / name
-    if not path.resolve().is_relative_to(table.parent.resolve()) or not path.is_file():
+    if not _is_within(path, table.parent):
         raise InputError(f"{where}: no file {name!r} in {str(table.parent)!r}")
     return path
+
+
+def _is_within(path: Path, folder: Path) -> bool:
+    try:
+        return path.resolve().is_relative_to(folder.resolve()) and path.is_file()
+    except (OSError, ValueError):  # a name that no file can have
+        return False
 
 
 def _caption(row: Mapping[str, Any], where: str, column: str) -> str:

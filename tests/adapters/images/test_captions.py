@@ -49,6 +49,8 @@ def test_of_several_captions_the_first_is_taken(folder):
         ({"file_name": "a.png", "text": []}, "expected a caption in the column 'text'"),
         ({"file_name": "c.png", "text": "one"}, "no file 'c.png'"),
         ({"file_name": "../outside.png", "text": "one"}, "no file '../outside.png'"),
+        ({"file_name": "a" * 300 + ".png", "text": "one"}, "no file 'aaa"),
+        ({"file_name": "a\0.png", "text": "one"}, "no file 'a"),
         (["a.png", "one"], "expected a JSON object on every line"),
     ],
 )
