@@ -26,7 +26,7 @@ from retrac_plugin.attribution.budget import Plan, within_memory
 from retrac_plugin.attribution.features import whole_gradients
 from retrac_plugin.attribution.job import Job
 from retrac_plugin.attribution.pairs import Pairs
-from retrac_plugin.attribution.passes import CheckpointPass
+from retrac_plugin.attribution.passes import CheckpointPass, nothing
 from retrac_plugin.attribution.repeats import in_round
 from retrac_plugin.attribution.rescaling import Method
 from retrac_plugin.attribution.train_side import train_products
@@ -145,7 +145,7 @@ def _terms(job: Job, groups: Sequence[_Group], train: ExampleSource) -> _Terms:
     found = _Terms(*(setting.zeros(*shape) for _ in _Terms._fields))
     plan = job.plan(train, num_timesteps, 1)
     with setting.bar(pairs * len(setting.checkpoints), "breakdown") as bar:
-        for at in setting.passes(lambda samples: None, plan.batch_size):
+        for at in setting.passes(nothing, plan.batch_size):
             for group in groups:
                 _add(found, at, job, group, plan)
                 bar.update(len(group.places))

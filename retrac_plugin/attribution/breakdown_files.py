@@ -10,13 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
-from retrac_plugin.attribution.tensor_files import holds
+from retrac_plugin.attribution.tensor_files import holds, write
 from retrac_plugin.errors import InputError
-from retrac_plugin.errors.guards import reading, writing
-from retrac_plugin.files import write_atomically
+from retrac_plugin.errors.guards import reading
 
 NAME = "breakdown"
 """Of the tensor of terms, by which such a file is known."""
@@ -68,11 +66,9 @@ class Breakdown:
         Raises:
             OutputError: If it cannot be written.
         """
-        held = {NAME: self.values, "pairs": self.pairs, "timesteps": self.timesteps}
-        tensors = {name: tensor.contiguous() for name, tensor in held.items()}
+        tensors = {NAME: self.values, "pairs": self.pairs, "timesteps": self.timesteps}
         metadata = {"retrac": json.dumps({"about": dict(self.about)})}
-        with writing(Path(path)):
-            write_atomically(Path(path), lambda temporary: save_file(tensors, temporary, metadata))
+        write(Path(path), tensors, metadata)
 
     @classmethod
     def load(cls, path: str | Path) -> Breakdown:

@@ -76,6 +76,11 @@ class Side(NamedTuple):
     """``[sample]``: the mean of the output itself."""
 
 
+def joined(sides: Iterable[Side]) -> Side:
+    """Return blocks of samples, one after the other, as one."""
+    return Side(*map(torch.cat, zip(*sides, strict=True)))
+
+
 def features_of(
     at: CheckpointPass,
     source: ExampleSource,

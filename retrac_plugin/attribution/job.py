@@ -12,7 +12,7 @@ from torch import Tensor
 
 from retrac_plugin.attribution.budget import PER_SAVED, SCRATCH, Needs, Plan, as_bytes
 from retrac_plugin.attribution.matrix_files import mapped_zeros
-from retrac_plugin.attribution.passes import CheckpointPass
+from retrac_plugin.attribution.passes import CheckpointPass, nothing
 from retrac_plugin.attribution.setting import Setting
 from retrac_plugin.data.examples import ExampleSource
 from retrac_plugin.draws import Draws, Recorded, Strided, Uniform
@@ -103,7 +103,7 @@ class Job:
         checkpoints = self.setting.checkpoints
         if any(c.query_parameters is not None for c in checkpoints):
             weights += 1  # the queries' own, beside the training set's
-        at = next(self.setting.passes(lambda samples: None))
+        at = next(self.setting.passes(nothing))
         row = at.engine.width * at.dtype.itemsize
         preconditioned = any(c.preconditioner is not None for c in checkpoints)
         timesteps, noise = self.train_draws.per_sample()

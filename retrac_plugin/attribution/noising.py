@@ -46,18 +46,8 @@ class Noising:
         Raises:
             InputError: If a timestep lies outside the schedule.
         """
-        step = self.position if self.checkpoint.step is None else self.checkpoint.step
-        request = Request(
-            block.ids,
-            block.keys,
-            block.samples.shape[1:],
-            side,
-            source.dataset_size,
-            self.position,
-            step,
-            *self.model.drawing,
-            encoded=block.samples if block.encoded else None,
-        )
+        at = self.position, self.checkpoint.step_at(self.position)
+        request = Request.of(block, side, source.dataset_size, at, self.model.drawing)
         return draw_within(draws, request)
 
     def diffuse(self, block: Block, draw: Draw, rows: Tensor) -> NoisyBatch:

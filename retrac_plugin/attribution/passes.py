@@ -30,6 +30,11 @@ from retrac_plugin.model.diffusion import DiffusionModel, NoisyBatch
 Tick = Callable[[int], object]
 """Called with the number of samples done, for a progress bar."""
 
+
+def nothing(samples: int) -> None:
+    """Tell nobody of what is done."""
+
+
 GRADIENT_BYTES = 2**28
 """Roughly how much memory whole gradients may take at a time where only a block is needed."""
 

@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
+from retrac_plugin.attribution.tensor_files import write
 from retrac_plugin.errors import InputError
-from retrac_plugin.errors.guards import reading, writing
+from retrac_plugin.errors.guards import reading
 from retrac_plugin.extras import requires
-from retrac_plugin.files import write_atomically
 
 FORMAT = 1
 
@@ -109,11 +108,10 @@ class Scores:
             OutputError: If it cannot be written.
         """
         held = {"values": self.values, **{name: getattr(self, name) for name in _OPTIONAL}}
-        tensors = {name: t.contiguous() for name, t in held.items() if t is not None}
+        tensors = {name: t for name, t in held.items() if t is not None}
         named = {name: getattr(self, name) for name in _NAMES if getattr(self, name)}
         metadata = {"retrac": json.dumps({"format": FORMAT, "about": self.about, **named})}
-        with writing(Path(path)):
-            write_atomically(Path(path), lambda temporary: save_file(tensors, temporary, metadata))
+        write(Path(path), tensors, metadata)
 
     @classmethod
     def load(cls, path: str | Path) -> Scores:

@@ -9,13 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
-from retrac_plugin.attribution.tensor_files import holds
+from retrac_plugin.attribution.tensor_files import holds, write
 from retrac_plugin.errors import InputError
-from retrac_plugin.errors.guards import reading, writing
-from retrac_plugin.files import write_atomically
+from retrac_plugin.errors.guards import reading
 
 NAME = "self_influence"
 """Of the tensor, by which such a file is known."""
@@ -47,10 +45,7 @@ class SelfInfluence:
         """
         named = {name: getattr(self, name) for name in _NAMES}
         header = {**named, "about": dict(self.about)}
-        tensors = {NAME: self.values.contiguous()}
-        metadata = {"retrac": json.dumps(header)}
-        with writing(path):
-            write_atomically(path, lambda temporary: save_file(tensors, temporary, metadata))
+        write(path, {NAME: self.values}, {"retrac": json.dumps(header)})
 
     @classmethod
     def load(cls, path: Path) -> SelfInfluence:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from retrac_plugin.attribution.attributors import DiffusionAttributor, scores_by_itself
+from retrac_plugin.attribution.highest import Highest
 from retrac_plugin.attribution.passes import CheckpointPass
 from retrac_plugin.attribution.query_side import query_blocks
 from retrac_plugin.attribution.scores import Top
@@ -94,14 +95,10 @@ def running_top(blocks: Iterable[Tensor], k: int, largest: bool = True) -> Top:
         k: How many; all columns where there are fewer.
         largest: Whether the highest are wanted, or the lowest.
     """
-    top, start = None, 0
+    highest, start = Highest(k), 0
     for block in blocks:
-        places = torch.arange(start, start + block.shape[1], device=block.device).expand_as(block)
+        places = torch.arange(start, start + block.shape[1])
+        highest.add(places, block if largest else -block)
         start += block.shape[1]
-        values = block if top is None else torch.cat([top.values, block], dim=1)
-        indices = places if top is None else torch.cat([top.indices, places], dim=1)
-        kept = values.topk(min(k, values.shape[1]), dim=1, largest=largest)
-        top = Top(indices.gather(1, kept.indices), kept.values)
-    if top is None:
-        raise ValueError("no block: expected at least one")
-    return top
+    top = highest.top()
+    return top if largest else Top(top.indices, -top.values)

@@ -12,7 +12,7 @@ from torch.utils.data import Subset
 
 from retrac_plugin.attribution.attributors import DiffusionAttributor
 from retrac_plugin.attribution.budget import Plan
-from retrac_plugin.attribution.passes import CheckpointPass
+from retrac_plugin.attribution.passes import CheckpointPass, nothing
 from retrac_plugin.attribution.peak_memory import PeakMemory
 from retrac_plugin.attribution.query_side import query_gradients
 from retrac_plugin.attribution.train_side import train_products
@@ -69,7 +69,7 @@ class Probe:
 
     def _load(self) -> tuple[CheckpointPass, float]:
         start = time.perf_counter()
-        at = next(self.attributor.setting.passes(lambda samples: None, self.batch_size))
+        at = next(self.attributor.setting.passes(nothing, self.batch_size))
         wait_for(self.device)
         return at, time.perf_counter() - start
 

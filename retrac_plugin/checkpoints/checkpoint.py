@@ -55,6 +55,10 @@ class Checkpoint:
             return self
         return replace(self, parameters=self.query_parameters, query_parameters=None)
 
+    def step_at(self, position: int) -> int:
+        """Return its training step; its position in the series where that is not known."""
+        return position if self.step is None else self.step
+
     def load(self) -> dict[str, Tensor]:
         """Return the state dict.
 

@@ -12,7 +12,7 @@ from retrac_plugin.cli.computing import max_memory, query_store
 from retrac_plugin.cli.drawing import repeats
 from retrac_plugin.cli.examples import example
 from retrac_plugin.cli.job import Job, job
-from retrac_plugin.cli.methods import check_method, chosen, methods
+from retrac_plugin.cli.methods import check_method, methods
 from retrac_plugin.cli.output import check_output
 from retrac_plugin.cli.paging import page, try_page
 from retrac_plugin.cli.scoring import from_store, scored
@@ -110,8 +110,7 @@ def attribute(
     pictures = job.query_examples(found, queries, prompt)
     if top > len(examples):
         raise InputError(f"--top {top} is larger than the training set ({len(examples)})")
-    names = chosen(methods, len(examples))
-    attributors = dict(zip(names, job.attributors(found, names), strict=True))
+    attributors = job.chosen(found, methods, len(examples))
     every = scored(attributors, prepared(examples), pictures, found, repeats, source)
     kept = {}
     for name, returned in every:

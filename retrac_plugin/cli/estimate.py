@@ -15,7 +15,7 @@ from retrac_plugin.cli.drawing import repeats, repeats_of
 from retrac_plugin.cli.examples import example
 from retrac_plugin.cli.filling import estimate_filling, rows
 from retrac_plugin.cli.job import Job, job
-from retrac_plugin.cli.methods import chosen, methods
+from retrac_plugin.cli.methods import methods
 from retrac_plugin.cli.numbers import size
 from retrac_plugin.cli.telling import tell
 from retrac_plugin.cli.voice import answer, as_json, quiet
@@ -67,17 +67,15 @@ def estimate(
 
     found = job.read_run()
     examples = job.train_examples(found)
-    names = chosen(methods, len(examples))
-    attributors = job.attributors(found, names)
+    attributors = job.chosen(found, methods, len(examples))
     if store:
-        by_name = dict(zip(names, attributors, strict=True))
-        filling = estimate_filling(by_name, examples, rows)
+        filling = estimate_filling(attributors, examples, rows)
         _print_store(filling, len(examples))
         answer(lambda: {"training_images": len(examples), **filling._asdict()})
         return
     times = repeats_of(found, repeats)
     starting = time.perf_counter() - STARTED
-    cost = estimate_cost(attributors, examples, queries, times)
+    cost = estimate_cost([*attributors.values()], examples, queries, times)
     tell(
         f"{len(examples)} training images, {queries} queries, {len(found.checkpoints)} "
         f"checkpoints, drawn {times} times, queries in {cost.blocks} blocks"

@@ -8,7 +8,7 @@ import click
 
 from retrac_plugin.cli.examples import example
 from retrac_plugin.cli.job import Job, job
-from retrac_plugin.cli.methods import chosen, methods
+from retrac_plugin.cli.methods import methods
 from retrac_plugin.cli.showing import named, page_of
 from retrac_plugin.cli.telling import tell
 from retrac_plugin.cli.training import prepared
@@ -43,7 +43,7 @@ def explore(store: Path, methods: tuple[str, ...], host: str, port: int | None, 
     from retrac_plugin.data.image_files import FileExamples
     from retrac_plugin.explore.app import check_host, serving
     from retrac_plugin.explore.asking import Explorer
-    from retrac_plugin.store.attributing import attribute_from, features_of
+    from retrac_plugin.store.attributing import attribute_from, features_of_all
     from retrac_plugin.store.store import Store
 
     check_host(host)
@@ -51,10 +51,8 @@ def explore(store: Path, methods: tuple[str, ...], host: str, port: int | None, 
     found = job.read_run()
     findings = found.description.splitlines()
     examples = prepared(job.train_examples(found))
-    names = chosen(methods, len(examples))
-    attributors = dict(zip(names, job.attributors(found, names), strict=True))
-    for name, attributor in attributors.items():
-        features_of(name, attributor)  # or it is refused, before anything is served
+    attributors = job.chosen(found, methods, len(examples))
+    features_of_all(attributors)  # or one is refused, before anything is served
 
     def answer(pictures: FileExamples) -> str:
         every = attribute_from(kept, attributors, examples, pictures)
@@ -67,7 +65,7 @@ def explore(store: Path, methods: tuple[str, ...], host: str, port: int | None, 
         return found.query_examples(path, prompt, cache=cache, device=job.computing.device)
 
     run = job.training.run.resolve().name
-    lead = f"{len(examples):,} training images of {run}, by {', '.join(names)}."
+    lead = f"{len(examples):,} training images of {run}, by {', '.join(attributors)}."
     explorer = Explorer(read, answer, takes_prompts=bool(examples.prompts))
     with serving(explorer, lead, host, port) as app:
         tell(f"{lead} Open {app.local_url} (Ctrl-C stops it)")

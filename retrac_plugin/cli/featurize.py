@@ -8,13 +8,14 @@ from pathlib import Path
 import click
 
 from retrac_plugin.cli.examples import example
-from retrac_plugin.cli.filling import SHARD_SAMPLES, Filling, estimate_filling, over_actors, rows
+from retrac_plugin.cli.filling import Filling, estimate_filling, over_actors, rows
 from retrac_plugin.cli.job import Job, job
 from retrac_plugin.cli.methods import check_method, methods
 from retrac_plugin.cli.numbers import size
 from retrac_plugin.cli.sharing import Share, share
 from retrac_plugin.cli.telling import tell
 from retrac_plugin.cli.voice import answer, as_json, quiet
+from retrac_plugin.store.sizes import SHARD_SAMPLES
 
 
 @click.command(
@@ -76,8 +77,6 @@ def featurize(
     on one machine or on many with a common folder: give each its --rank, or start them with
     torchrun or as a Slurm array.
     """
-    from retrac_plugin.store.store import Store
-
     for name in methods:
         check_method(name)
     filling = Filling(job, methods, store, rows, shard_samples, repair)
@@ -85,12 +84,12 @@ def featurize(
     if max_disk or most_memory:
         expected = estimate_filling(attributors, examples, rows, shard_samples)
         expected.check(max_disk, most_memory)
-    kept = Store.create(store, rows, shard_samples)
+    kept = filling.made()
     tell(found.description)
     if actors:
         done = over_actors(filling, actors)
     else:
-        done = filling.filler(attributors, examples)((share.rank, share.world_size))
+        done = filling.filler(kept, attributors, examples)((share.rank, share.world_size))
     for path in done.damaged:
         tell(f"computed again, since it was damaged: {path}")
     others = f"; {done.left} are left to other processes" if done.left else ""

@@ -10,16 +10,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from retrac_plugin.cli.job import Job
-from retrac_plugin.cli.methods import chosen
 from retrac_plugin.cli.training import prepared
+from retrac_plugin.store.sizes import SHARD_SAMPLES
 
 if TYPE_CHECKING:
     from retrac_plugin.data.image_files import FileExamples
     from retrac_plugin.runs.run import Run
     from retrac_plugin.store.estimating import StoreEstimate
     from retrac_plugin.store.featurizing import Done
-
-SHARD_SAMPLES = 1024
+    from retrac_plugin.store.store import Store
 
 rows = click.option(
     "--rows",
@@ -47,7 +46,7 @@ class Filling:
     def __call__(self) -> Callable[[tuple[int, int]], Done]:
         """Read run and training set, and return ``(which share, of how many) -> done``."""
         _, attributors, examples = self.read()
-        return self.filler(attributors, examples)
+        return self.filler(self.made(), attributors, examples)
 
     def read(self) -> tuple[Run, dict[str, Any], FileExamples]:
         """Return the run, the methods by name, and the training set.
@@ -55,25 +54,28 @@ class Filling:
         Raises:
             InputError: If a method keeps no features.
         """
-        from retrac_plugin.store.attributing import features_of
+        from retrac_plugin.store.attributing import features_of_all
 
         found = self.job.read_run()
         examples = self.job.train_examples(found)
-        names = chosen(self.methods, len(examples))
-        attributors = dict(zip(names, self.job.attributors(found, names), strict=True))
-        for name, attributor in attributors.items():
-            features_of(name, attributor)
+        attributors = self.job.chosen(found, self.methods, len(examples))
+        features_of_all(attributors)
         return found, attributors, examples
 
+    def made(self) -> Store:
+        """Make the store, or open it."""
+        from retrac_plugin.store.store import Store
+
+        return Store.create(self.store, self.rows, self.shard_samples)
+
     def filler(
-        self, attributors: Mapping[str, Any], examples: FileExamples
+        self, store: Store, attributors: Mapping[str, Any], examples: FileExamples
     ) -> Callable[[tuple[int, int]], Done]:
         """Return what fills a share of the store."""
         from retrac_plugin.store.attributing import fill
-        from retrac_plugin.store.store import Store
 
-        kept, ready = Store.create(self.store, self.rows, self.shard_samples), prepared(examples)
-        return lambda share: fill(kept, attributors, ready, share, self.repair)
+        ready = prepared(examples)
+        return lambda share: fill(store, attributors, ready, share, self.repair)
 
 
 def over_actors(filling: Filling, actors: int) -> Done:
@@ -92,10 +94,11 @@ def estimate_filling(
 ) -> StoreEstimate:
     """Return what a store of the features of some methods will take."""
     from retrac_plugin.data.examples import ExampleSource
-    from retrac_plugin.store.attributing import features_of, setting_of
+    from retrac_plugin.store.attributing import features_of_all, setting_of
     from retrac_plugin.store.estimating import estimate_store
     from retrac_plugin.store.row_types import ROW_TYPES
 
-    features = [f for name, each in attributors.items() for f in features_of(name, each)]
     source, setting = ExampleSource(examples, "train"), setting_of(next(iter(attributors.values())))
-    return estimate_store(setting, features, source, ROW_TYPES[rows], shard_samples)
+    return estimate_store(
+        setting, features_of_all(attributors), source, ROW_TYPES[rows], shard_samples
+    )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from retrac_plugin.cli.computing import Computing, batch_size, device
 from retrac_plugin.cli.drawing import QueryDraws, query_draws
+from retrac_plugin.cli.methods import chosen
 from retrac_plugin.cli.packing import Decorator, packed
 from retrac_plugin.cli.reading import Reading, reading
 from retrac_plugin.cli.training import Training, training
@@ -40,6 +41,17 @@ class Job:
         """Return pictures to explain, generated from ``prompt``."""
         device = self.computing.device
         return run.query_examples(path, prompt, cache=self.training.cache, device=device)
+
+    def chosen(self, run: Run, methods: tuple[str, ...], train: int) -> dict[str, Any]:
+        """Return methods for the run, by name; ``best`` by the name of the one that is.
+
+        Args:
+            run: The run.
+            methods: What was asked for.
+            train: Number of training images.
+        """
+        names = chosen(methods, train)
+        return dict(zip(names, self.attributors(run, names), strict=True))
 
     def attributors(self, run: Run, methods: Sequence[str]) -> list[Any]:
         """Return methods by name, for the run."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,8 +60,6 @@ def write_tops(scores: Scores, k: int, path: Path) -> None:
     Raises:
         OutputError: If it cannot be written.
     """
-    from dataclasses import asdict
-
     from retrac_plugin.attribution.top_records import TopRecord, top_records
     from retrac_plugin.benchmarks.csv_files import write_records
     from retrac_plugin.errors.guards import writing

@@ -118,6 +118,17 @@ def digest(*parts: str | bytes | memoryview) -> str:
     return hashed.hexdigest()
 
 
+def raw(tensor: Tensor) -> memoryview:
+    """Return a tensor's values as bytes."""
+    data: memoryview = tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data
+    return data
+
+
+def tensor_digest(tensor: Tensor) -> str:
+    """Return a digest of a tensor's type, shape and values."""
+    return digest(str(tensor.dtype), str(list(tensor.shape)), raw(tensor))
+
+
 def as_key(name: str) -> int:
     """Return a digest as a number of 63 bits, such as an example's ``sample_key``."""
     return int(name[:16], 16) >> 1
@@ -127,8 +138,7 @@ def fingerprint(network: nn.Module, *about: str) -> str:
     """Return a digest of a network's weights, and of whatever else decides what it computes."""
     parts: list[str | bytes] = [type(network).__name__, *about]
     for name, tensor in sorted(network.state_dict().items()):
-        values = tensor.detach().cpu().contiguous().flatten().view(torch.uint8)
-        parts += [name, str(tensor.dtype), str(list(tensor.shape)), digest(values.numpy().data)]
+        parts += [name, str(tensor.dtype), str(list(tensor.shape)), digest(raw(tensor))]
     return digest(*parts)
 
 

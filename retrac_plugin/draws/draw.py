@@ -7,6 +7,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from retrac_plugin.data.examples import Block
 from retrac_plugin.errors import InputError
 from retrac_plugin.model.distributions import TimestepDistribution, uniform
 
@@ -63,6 +64,39 @@ class Request(NamedTuple):
     """Standard deviation of what training adds to a whole channel of the noise."""
     encoded: Tensor | None = None
     """The samples, where a network computed them: then ``keys`` do not tell their values."""
+
+    @classmethod
+    def of(
+        cls,
+        block: Block,
+        side: str,
+        dataset_size: int,
+        at: tuple[int, int],
+        drawing: tuple[int, TimestepDistribution, float],
+    ) -> Request:
+        """Return the request for the samples of a block.
+
+        Args:
+            block: The samples.
+            side: ``"train"`` or ``"query"``.
+            dataset_size: Of the dataset that they are from.
+            at: Position of the checkpoint in its series, and its training step.
+            drawing: The model's, see ``DiffusionModel.drawing``.
+        """
+        (position, step), (count, distribution, offset) = at, drawing
+        return cls(
+            block.ids,
+            block.keys,
+            block.samples.shape[1:],
+            side,
+            dataset_size,
+            position,
+            step,
+            count,
+            distribution,
+            offset,
+            encoded=block.samples if block.encoded else None,
+        )
 
 
 class Draws(Protocol):

@@ -121,6 +121,5 @@ def conditions_of(data: Examples, role: str) -> tuple[str, ...]:
 def steps_of(checkpoints: Iterable[Checkpoint]) -> dict[int, int]:
     """Return each checkpoint's training step by its position, which it is where none is known."""
     return {
-        position: position if checkpoint.step is None else checkpoint.step
-        for position, checkpoint in enumerate(checkpoints)
+        position: checkpoint.step_at(position) for position, checkpoint in enumerate(checkpoints)
     }

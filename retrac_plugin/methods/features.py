@@ -14,11 +14,10 @@ from functools import cached_property, partial
 from math import prod
 from typing import NamedTuple, cast
 
-import torch
 from torch import Tensor
 
-from retrac_plugin.attribution.features import Side, Treatment, features_of
-from retrac_plugin.attribution.passes import CheckpointPass
+from retrac_plugin.attribution.features import Side, Treatment, features_of, joined
+from retrac_plugin.attribution.passes import CheckpointPass, Tick, nothing
 from retrac_plugin.attribution.setting import Setting
 from retrac_plugin.data.examples import ExampleSource
 from retrac_plugin.draws import Draws
@@ -62,6 +61,15 @@ class Feature:
     projection: Projection
     engine: EngineFactory
     queries: QuerySide = as_they_are
+
+    def at(self, setting: Setting, tick: Tick = nothing) -> CheckpointPass:
+        """Load its checkpoint, with its output and its engine.
+
+        Args:
+            setting: The model and its checkpoints.
+            tick: Called with the number of samples done.
+        """
+        return setting.at(self.checkpoint, tick, output=self.output, engine=self.engine)
 
     @property
     def of_train(self) -> Feature:
@@ -145,9 +153,7 @@ def add_features(
     samples = (len(train) + len(queries)) * len(lacking)
     with setting.bar(samples, "features") as bar:
         for feature in lacking:
-            at = setting.at(
-                feature.checkpoint, bar.update, output=feature.output, engine=feature.engine
-            )
+            at = feature.at(setting, bar.update)
             alike = (pair for known, pair in bank.items() if known.of_train == feature.of_train)
             pair = next(alike, None)
             if pair is None:
@@ -195,8 +201,7 @@ def side_of(
     """
     engine = cast(StreamedEngine, at.engine)  # or what projects as it does
     project = partial(engine.features, projection=feature.projection)
-    blocks = features_of(at, source, draws, side, feature.treatment, project)
-    return Side(*map(torch.cat, zip(*blocks, strict=True)))
+    return joined(features_of(at, source, draws, side, feature.treatment, project))
 
 
 def _timed(compute: Callable[[], tuple[Side, int]]) -> tuple[Side, Cost]:

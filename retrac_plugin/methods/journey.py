@@ -117,17 +117,8 @@ def along_the_way(
 
 def _timesteps(draws: Draws, at: CheckpointPass, queries: ExampleSource, block: Block) -> Tensor:
     """Return the queries' timesteps, ``[query, T]``."""
-    step = at.position if at.checkpoint.step is None else at.checkpoint.step
-    request = Request(
-        block.ids,
-        block.keys,
-        block.samples.shape[1:],
-        "query",
-        queries.dataset_size,
-        at.position,
-        step,
-        *at.model.drawing,
-    )
+    where = at.position, at.checkpoint.step_at(at.position)
+    request = Request.of(block, "query", queries.dataset_size, where, at.model.drawing)
     return draw_within(draws, request).timesteps
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import Tensor
 
-from retrac_plugin.attribution.passes import CheckpointPass
+from retrac_plugin.attribution.passes import CheckpointPass, nothing
 from retrac_plugin.attribution.query_side import query_gradients
 from retrac_plugin.attribution.rescaling import keep_norm
 from retrac_plugin.checkpoints.checkpoint import Checkpoint
@@ -71,7 +71,5 @@ def mean_losses(
     Raises:
         RetracError: If the data, the checkpoint or a loss cannot be used.
     """
-    at = CheckpointPass(
-        model, checkpoint, 0, LossEngine, torch.device(device), batch_size, lambda samples: None
-    )
+    at = CheckpointPass(model, checkpoint, 0, LossEngine, torch.device(device), batch_size, nothing)
     return query_gradients(at, ExampleSource(examples, "queries"), draws, [keep_norm])[0, :, 0]

@@ -72,8 +72,12 @@ class Whole(ABC):
         return self.keep("centred_gram", self._centred_gram)
 
     def _mean(self) -> Tensor:
-        sums = [wide(part).sum(0) for part in self.parts()]
-        return (torch.stack(sums).sum(0) / self.count).to(next(self.parts()))
+        parts = self.parts()
+        first = next(parts)
+        total = wide(first).sum(0)
+        for part in parts:
+            total += wide(part).sum(0)
+        return (total / self.count).to(first.dtype)
 
     def _centred_gram(self) -> Tensor:
         timesteps, d = self.mean.shape

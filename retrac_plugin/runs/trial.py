@@ -24,11 +24,8 @@ def try_one(run: Run, examples: FileExamples) -> float:
     checkpoint, device = run.checkpoints[0], torch.device("cpu")
     state = load_into(run.model.network, checkpoint, device)
     dtype = next(value.dtype for value in state.values() if value.is_floating_point())
-    shape, step = block.samples.shape[1:], checkpoint.step or 0
-    encoded = block.samples if block.encoded else None
-    request = Request(
-        block.ids, block.keys, shape, "train", len(examples), 0, step, *run.model.drawing, encoded
-    )
+    at = 0, checkpoint.step_at(0)
+    request = Request.of(block, "train", len(examples), at, run.model.drawing)
     draw = draw_within(run.train_draws, request)
     samples = block.samples if draw.samples is None else draw.samples[:, 0]
     try:
@@ -44,7 +41,7 @@ def try_one(run: Run, examples: FileExamples) -> float:
         fields = ", ".join(["sample", *block.conditions])
         raise InputError(
             f"the denoiser fails on the first example, which has {fields}, its sample "
-            f"{list(shape)}: {error}"
+            f"{list(block.samples.shape[1:])}: {error}"
         ) from error
     if not torch.isfinite(torch.tensor(loss)):
         raise InputError(f"the loss of the first example is {loss} at {checkpoint.name}")

@@ -54,9 +54,7 @@ def open_features(
     check_deterministic(setting.model.network)
     with setting.bar(len(needs) * len(queries), "queries") as bar:
         for feature in needs:
-            at = setting.at(
-                feature.checkpoint, lambda _: None, output=feature.output, engine=feature.engine
-            )
+            at = feature.at(setting)
             rows, places = rows_of(store, at, feature, train, keys)
             theirs = question.query_side(at, feature, queries)
             found[feature] = Stored(OnDisk(rows, places, theirs.features), theirs)

@@ -43,9 +43,9 @@ def fill(
     Raises:
         RetracError: If a method keeps no features, or one cannot be computed or written.
     """
-    features = [f for name, each in attributors.items() for f in features_of(name, each)]
     setting = setting_of(next(iter(attributors.values())))
-    return featurize(store, setting, features, ExampleSource(train, "train"), share, repair)
+    source = ExampleSource(train, "train")
+    return featurize(store, setting, features_of_all(attributors), source, share, repair)
 
 
 def attribute_from(
@@ -62,8 +62,7 @@ def attribute_from(
     Raises:
         InputError: If a method needs more than rows, or the store lacks some.
     """
-    for name, attributor in attributors.items():
-        features_of(name, attributor)
+    features_of_all(attributors)  # what cannot be answered is refused before any work
     for name, attributor in attributors.items():
         question = question_of(attributor)
         if question is not None:
@@ -72,6 +71,15 @@ def attribute_from(
         (scores,) = attribute_together([attributor], train, queries, side_from(store))
         scores.about["store"] = str(store.folder)
         yield name, scores
+
+
+def features_of_all(attributors: Mapping[str, Any]) -> list[Feature]:
+    """Return the features that a store keeps for some methods, by name.
+
+    Raises:
+        InputError: If one takes none.
+    """
+    return [f for name, each in attributors.items() for f in features_of(name, each)]
 
 
 def features_of(name: str, attributor: Any) -> Sequence[Feature]:

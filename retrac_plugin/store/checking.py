@@ -11,6 +11,7 @@ from retrac_plugin.data.examples import ExampleSource
 from retrac_plugin.errors import InputError
 from retrac_plugin.gradients.row_norms import row_norms
 from retrac_plugin.methods.features import Feature, side_of
+from retrac_plugin.store.row_types import Packed
 from retrac_plugin.store.rows import Rows
 from retrac_plugin.store.store import Store, versions
 
@@ -41,10 +42,11 @@ def check_row(
     """
     kept = rows.side(places[:1]).features.flatten(1).double()
     today = side_of(at, feature, train.part([0]), feature.draws, "train").features.float().cpu()
-    packed = rows.row_type.pack(today).rows().flatten(1).double()
-    norm = float(row_norms(packed))
-    difference = float(row_norms(kept - packed))
-    if difference > TOLERANCE * norm + _packing_error(rows, today):
+    packed = rows.row_type.pack(today)
+    again = packed.rows().flatten(1).double()
+    norm = float(row_norms(again))
+    difference = float(row_norms(kept - again))
+    if difference > TOLERANCE * norm + _packing_error(packed):
         now = ", ".join(f"{name} {version}" for name, version in versions().items())
         then = ", ".join(f"{name} {version}" for name, version in store.versions.items())
         raise InputError(
@@ -54,10 +56,10 @@ def check_row(
         )
 
 
-def _packing_error(rows: Rows, today: Tensor) -> float:
+def _packing_error(packed: Packed) -> float:
     """Return how much two packings of nearly the same row may differ: a step of each number."""
-    scales = rows.row_type.pack(today).scales
+    values, scales = packed
     if scales is None:
         return 0.0
-    step = scales if rows.row_type.dtype.itemsize == 1 else scales / 2**10
-    return float(step.double().square().sum().sqrt()) * math.sqrt(today.shape[-1])
+    step = scales if values.itemsize == 1 else scales / 2**10
+    return float(step.double().square().sum().sqrt()) * math.sqrt(values.shape[-1])

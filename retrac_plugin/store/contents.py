@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from retrac_plugin.data.encoded import digest
+from retrac_plugin.data.encoded import digest, tensor_digest
 from retrac_plugin.data.examples import Block, ExampleSource
 from retrac_plugin.draws import Draws, Shared, Strided, Uniform
 from retrac_plugin.store.key_list import KEY_BYTES, KeyList
@@ -53,11 +52,4 @@ def _at(value: Any, place: int) -> Any:
 def _of(value: Any) -> str:
     if isinstance(value, dict):
         return digest(*(part for name, own in value.items() for part in (name, _of(own))))
-    tensor = torch.as_tensor(value)
-    return digest(str(tensor.dtype), str(list(tensor.shape)), _bytes(tensor))
-
-
-def _bytes(tensor: Tensor) -> memoryview:
-    flat = tensor.detach().cpu().contiguous().flatten()
-    data: memoryview = flat.view(torch.uint8).numpy().data
-    return data
+    return tensor_digest(torch.as_tensor(value))

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from retrac_plugin.attribution.passes import CheckpointPass
-from retrac_plugin.data.encoded import configuration, digest
+from retrac_plugin.data.encoded import configuration, digest, tensor_digest
 from retrac_plugin.draws import Draws, Given
 from retrac_plugin.errors import InputError
 from retrac_plugin.methods.features import Feature
@@ -38,7 +38,7 @@ def kind_of(at: CheckpointPass, feature: Feature) -> Kind:
     Raises:
         InputError: If its draws cannot be told from others.
     """
-    step = at.position if at.checkpoint.step is None else at.checkpoint.step
+    step = at.checkpoint.step_at(at.position)
     model, tensors = at.model, {**cast(LossesAt, at.losses).fixed, **at.attributed}
     draws = data_digest(feature.draws)
     if isinstance(feature.draws, Given):
@@ -81,7 +81,7 @@ def data_digest(value: Any) -> str:
     if value is None or isinstance(value, bool | int | float | str):
         return digest(type(value).__name__, repr(value))
     if isinstance(value, Tensor):
-        return _of_tensor(value)
+        return tensor_digest(value)
     if isinstance(value, Mapping):
         return digest("mapping", *(data_digest(part) for item in value.items() for part in item))
     if isinstance(value, set | frozenset):
@@ -97,13 +97,8 @@ def data_digest(value: Any) -> str:
     )
 
 
-def _of_tensor(tensor: Tensor) -> str:
-    flat = tensor.detach().cpu().contiguous().flatten().view(torch.uint8)
-    return digest(str(tensor.dtype), str(list(tensor.shape)), flat.numpy().data)
-
-
 def _of_tensors(tensors: Mapping[str, Tensor]) -> str:
-    return digest(*(part for n in sorted(tensors) for part in (n, _of_tensor(tensors[n]))))
+    return digest(*(part for n in sorted(tensors) for part in (n, tensor_digest(tensors[n]))))
 
 
 def _of_network(model: DiffusionModel, tensors: Mapping[str, Tensor]) -> str:

@@ -86,9 +86,7 @@ def estimate_store(
     with PeakMemory(setting.device) as peak:
         for feature in dict.fromkeys(each.of_train for each in features):
             start = time.perf_counter()
-            at = setting.at(
-                feature.checkpoint, lambda _: None, output=feature.output, engine=feature.engine
-            )
+            at = feature.at(setting)
             count = min(len(train), BATCHES * at.block_size(feature.draws))
             side_of(at, feature, train.part([0]), feature.draws, "query")  # the first is checked
             wait_for(setting.device)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from retrac_plugin.attribution.passes import CheckpointPass
@@ -15,7 +15,7 @@ from retrac_plugin.model.checks import check_deterministic
 from retrac_plugin.store.contents import row_keys
 from retrac_plugin.store.describing import kind_of
 from retrac_plugin.store.key_list import KeyList
-from retrac_plugin.store.rows import Rows, missing
+from retrac_plugin.store.rows import Rows
 from retrac_plugin.store.shards import Shard
 from retrac_plugin.store.store import Store, check_share
 
@@ -69,17 +69,16 @@ def featurize(
     done = Done()
     with setting.bar(len(train) * len(wanted), "featurizing") as bar:
         for feature in wanted:
-            at = setting.at(
-                feature.checkpoint, lambda _: None, output=feature.output, engine=feature.engine
-            )
+            at = feature.at(setting)
             if feature.draws not in keys:
                 keys[feature.draws] = row_keys(train, feature.draws)
             own = keys[feature.draws]
+            positions = {key: position for position, key in enumerate(own)}
             rows = store.adding(kind_of(at, feature)).adding(own)
             for shard, is_ours in _needed(rows, own, *share):
                 if not _is_there(shard, repair, done):
                     if is_ours:
-                        _compute(at, feature, train, own, shard)
+                        _compute(at, feature, train, positions, shard)
                     done.computed += is_ours
                     done.left += not is_ours
                 bar.update(len(shard.keys))
@@ -97,7 +96,7 @@ def _needed(rows: Rows, keys: KeyList, rank: int, world_size: int) -> Iterator[t
 
 
 def _is_there(shard: Shard, repair: bool, done: Done) -> bool:
-    if missing([shard]):
+    if not shard.path.exists():
         return False
     if repair:
         try:
@@ -110,10 +109,13 @@ def _is_there(shard: Shard, repair: bool, done: Done) -> bool:
 
 
 def _compute(
-    at: CheckpointPass, feature: Feature, train: ExampleSource, keys: KeyList, shard: Shard
+    at: CheckpointPass,
+    feature: Feature,
+    train: ExampleSource,
+    positions: Mapping[bytes, int],
+    shard: Shard,
 ) -> None:
     """Compute a shard of samples that are in the training set, in the shard's order."""
-    positions = {key: position for position, key in enumerate(keys)}
     absent = sum(1 for key in shard.keys if key not in positions)
     if absent:
         raise InputError(

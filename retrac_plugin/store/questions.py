@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from retrac_plugin.attribution.attributors import DiffusionAttributor, scores_by_itself
-from retrac_plugin.attribution.features import KEPT, UNIT, Side, features_of
+from retrac_plugin.attribution.features import KEPT, UNIT, Side, features_of, joined
 from retrac_plugin.attribution.passes import CheckpointPass
 from retrac_plugin.attribution.rescaling import keep_norm
 from retrac_plugin.attribution.setting import Setting
@@ -94,8 +94,7 @@ class OfPaper:
         engine = cast(StreamedEngine, at.engine_of("query"))
         project = partial(engine.features, projection=feature.projection)
         draws = self.attributor.query_draws
-        blocks = features_of(at, queries, draws, "query", treatment, project)
-        return Side(*map(torch.cat, zip(*blocks, strict=True)))
+        return joined(features_of(at, queries, draws, "query", treatment, project))
 
     def score(self, bank: Bank) -> Tensor:
         """See ``Question.score``."""

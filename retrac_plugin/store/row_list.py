@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
+from retrac_plugin.attribution.tensor_files import write
 from retrac_plugin.errors import InputError
-from retrac_plugin.errors.guards import reading, writing
-from retrac_plugin.files import write_atomically
+from retrac_plugin.errors.guards import reading
 from retrac_plugin.store.key_list import KeyList
 
 
@@ -57,9 +57,7 @@ class RowList:
         new = KeyList.of(k for k in dict.fromkeys(keys) if k in lost or k not in there)
         if not new:
             return self
-        path = _path(self.folder, len(self.lists))
-        with writing(path):
-            write_atomically(path, lambda p: save_file({"keys": new.tensor()}, p))
+        write(_path(self.folder, len(self.lists)), {"keys": new.tensor()}, {})
         return RowList(self.folder, (*self.lists, new))
 
     @cached_property

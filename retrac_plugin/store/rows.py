@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from retrac_plugin.attribution.features import Side
+from retrac_plugin.attribution.features import Side, joined
 from retrac_plugin.errors import InputError
 from retrac_plugin.store.kind import Kind
 from retrac_plugin.store.row_list import RowList
@@ -100,7 +100,7 @@ class Rows:
             InputError: If a shard is missing or damaged.
         """
         which, sides = zip(*self.parts(places), strict=True)
-        whole = Side(*map(torch.cat, zip(*sides, strict=True)))
+        whole = joined(sides)
         order = torch.cat(which).argsort()
         return Side(*(values[order] for values in whole))
 
@@ -140,8 +140,3 @@ def _as_slice(indices: Tensor) -> slice | Tensor:
     """Return neighbours as a slice, which copies nothing."""
     first, last = int(indices[0]), int(indices[-1])
     return slice(first, last + 1) if last - first + 1 == len(indices) else indices
-
-
-def missing(shards: Iterable[Shard]) -> list[Shard]:
-    """Return those of some shards that are not there."""
-    return [shard for shard in shards if not shard.path.exists()]

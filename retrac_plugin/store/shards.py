@@ -10,13 +10,12 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from retrac_plugin.attribution.features import Side
+from retrac_plugin.attribution.tensor_files import write
 from retrac_plugin.errors import InputError
-from retrac_plugin.errors.guards import reading, writing
-from retrac_plugin.files import write_atomically
+from retrac_plugin.errors.guards import reading
 from retrac_plugin.store.key_list import KeyList
 from retrac_plugin.store.row_types import Packed, RowType
 
@@ -55,11 +54,9 @@ class Shard(NamedTuple):
         }
         if packed.scales is not None:
             tensors["scales"] = packed.scales
-        tensors = {name: value.cpu().contiguous() for name, value in tensors.items()}
+        tensors = {name: value.cpu() for name, value in tensors.items()}
         about = {"format": FORMAT, "kind": self.kind, "sums": _sums(tensors)}
-        metadata = {"retrac": json.dumps(about, sort_keys=True)}
-        with writing(self.path):
-            write_atomically(self.path, lambda path: save_file(tensors, path, metadata))
+        write(self.path, tensors, {"retrac": json.dumps(about, sort_keys=True)})
 
     def read(self) -> ShardRows:
         """Return the shard's rows, mapped into memory; every byte is looked at.
@@ -83,7 +80,7 @@ class Shard(NamedTuple):
         """Return what is wrong with a file's content, or nothing."""
         if (about.get("format"), about.get("kind")) != (FORMAT, self.kind):
             return "is of another kind, or of another version"
-        wanted = {"rows", "norms", "outputs", "keys"} | ({"scales"} & tensors.keys())
+        wanted = {"rows", "norms", "outputs", "keys", *(["scales"] if self.row_type.scaled else [])}
         lengths = {len(value) for value in tensors.values() if value.dim()}
         if set(tensors) != wanted or lengths != {len(self.keys)}:
             return f"does not hold the rows of {len(self.keys)} samples"

@@ -15,12 +15,10 @@ from retrac_plugin.store.kind import FILE as KIND_FILE
 from retrac_plugin.store.kind import Kind
 from retrac_plugin.store.row_types import ROW_TYPES
 from retrac_plugin.store.rows import Rows
+from retrac_plugin.store.sizes import SHARD_SAMPLES
 
 FILE = "store.json"
 FORMAT = 1
-
-SHARD_SAMPLES = 1024
-"""Samples in a shard: what is computed again after an interruption."""
 
 _TOLD = ("torch", "diffusers", "retrac-plugin")
 

@@ -8,13 +8,12 @@ from pathlib import Path
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
+from retrac_plugin.attribution.tensor_files import write
 from retrac_plugin.data.encoded import digest
 from retrac_plugin.errors import InputError
-from retrac_plugin.errors.guards import reading, writing
-from retrac_plugin.files import write_atomically
+from retrac_plugin.errors.guards import reading
 from retrac_plugin.methods.curvature import Curvature
 from retrac_plugin.methods.kernel_ridge import wide
 from retrac_plugin.methods.whole import InMemory, Make, Whole
@@ -72,9 +71,7 @@ class OnDisk(Whole):
         path = self.rows.folder / f"{name}-{self._name}.safetensors"
         about = {"format": str(FORMAT), "kind": self.rows.kind.digest}
         if not path.exists():
-            made = make().cpu().contiguous()
-            with writing(path):
-                write_atomically(path, lambda p: save_file({name: made}, p, about))
+            write(path, {name: make().cpu()}, about)
         return _read(path, name, about).to(self.like.device)
 
 

@@ -5,6 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from retrac_plugin.attribution.highest import Highest
 from retrac_plugin.attribution.scores import Scores
 from retrac_plugin.data.examples import ExampleSource
 from retrac_plugin.errors import InputError
@@ -14,7 +15,7 @@ from retrac_plugin.store.exact import expected_missed, with_exact
 from retrac_plugin.store.featurizing import featurize
 from retrac_plugin.store.questions import OfPaper, question_of
 from retrac_plugin.store.store import Store
-from retrac_plugin.store.top_lists import Highest, extremes_from
+from retrac_plugin.store.top_lists import extremes_from
 from tests.store.cases import SHARD, case, fill, method
 
 CASE = case(train=60)

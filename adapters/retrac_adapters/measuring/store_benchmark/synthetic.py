@@ -12,13 +12,13 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from retrac_plugin.attribution.features import Side
+from retrac_plugin.attribution.highest import Highest
 from retrac_plugin.attribution.peak_memory import PeakMemory
 from retrac_plugin.store.answering import Stored, score_parts
 from retrac_plugin.store.key_list import KEY_BYTES, KeyList
 from retrac_plugin.store.kind import Kind
 from retrac_plugin.store.rows import Rows
 from retrac_plugin.store.store import Store
-from retrac_plugin.store.top_lists import Highest
 from retrac_plugin.store.whole import OnDisk
 
 TOP = 100
