@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import retrac_plugin
-from retrac_plugin import hookspecs
+from retrac_plugin import hookspecs, plugins
 from retrac_plugin.metrics import ENTRIES
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
@@ -47,7 +47,9 @@ def resolve(name):
 
 
 def test_every_hook_is_documented_with_its_arguments():
-    headings = re.findall(r"^## `(\w+)\((.*)\)`$", (DOCS / "reference" / "hooks.md").read_text(), re.MULTILINE)
+    headings = re.findall(
+        r"^## `(\w+)\((.*)\)`$", (DOCS / "reference" / "hooks.md").read_text(), re.MULTILINE
+    )
     documented = {name: [a for a in arguments.split(", ") if a] for name, arguments in headings}
     assert documented == HOOKS
 
@@ -70,6 +72,12 @@ def test_every_public_name_is_told_to_type_checkers():
     told = {alias.name for node in imports for alias in node.names}
     missing = sorted(set(retrac_plugin.__all__) - told)
     assert missing == [], "not under `if TYPE_CHECKING` in retrac_plugin/__init__.py"
+
+
+def test_every_command_has_a_section():
+    page = (DOCS / "reference" / "command-line.md").read_text()
+    sections = re.findall(r"^## `retrac ([\w-]+)`$", page, re.MULTILINE)
+    assert sorted(sections) == sorted(plugins.commands())
 
 
 def test_every_metric_has_a_row():
