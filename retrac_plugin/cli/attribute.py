@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     type=click.IntRange(1),
     default=8,
     show_default=True,
-    help="Proponents and opponents to print for each picture.",
+    help="Proponents and opponents to print for each picture; of a smaller training set, all.",
 )
 @repeats
 @click.option(
@@ -100,7 +100,6 @@ def attribute(
     did, once.
     """
     from retrac_plugin.attribution.checking import check_scores
-    from retrac_plugin.errors import InputError
 
     source = from_store(store, exact, breakdown)
     _check(methods, out, breakdown)
@@ -108,8 +107,7 @@ def attribute(
     tell(found.description)
     examples = job.train_examples(found)
     pictures = job.query_examples(found, queries, prompt)
-    if top > len(examples):
-        raise InputError(f"--top {top} is larger than the training set ({len(examples)})")
+    top = min(top, len(examples))
     attributors = job.chosen(found, methods, len(examples))
     every = scored(attributors, prepared(examples), pictures, found, repeats, source)
     kept = {}

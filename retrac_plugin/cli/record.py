@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+import traceback
 from pathlib import Path
 
 import click
@@ -47,7 +49,11 @@ def record(keep: str, out: Path | None, command: tuple[str, ...]) -> None:
         launch = as_module(command, ["retrac_plugin", "record", *options])
         _replace_process(launch)
     recording = ScriptRecording(keep, out, command)
-    run_script(command, recording)
+    try:
+        run_script(command, recording)
+    except OSError:  # most often the script's own, which no line says enough of
+        traceback.print_exc()
+        sys.exit(1)
     log = recording.log
     if log is None:
         click.echo(

@@ -95,3 +95,14 @@ def test_the_script_is_given_its_own_arguments_and_folder(tmp_path, monkeypatch)
     result = call(script, "--keep", "noise", "-x")
     assert "found --keep noise -x" in result.output
     assert "nothing was recorded" in result.output
+
+
+def test_what_the_script_could_not_open_is_told_with_its_line(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", [*sys.argv])
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    script = tmp_path / "script.py"
+    script.write_text("def load():\n    return open('no such file')\n\nload()\n")
+    result = call(script)
+    assert result.exit_code == 1
+    assert f'File "{script}", line 2, in load' in result.output
+    assert "FileNotFoundError" in result.output
