@@ -40,7 +40,7 @@ def retrac_register_attributors() -> Iterable[AttributorEntry]:
     )
     yield AttributorEntry(
         "diffusion-retrac",
-        "TracIn over timesteps with every gradient's norm taken away",
+        "TracIn over timesteps with every gradient normalised",
         _lazily("attribution.attributors", "DiffusionReTrac"),
         PAPER,
         good_for=purpose("diffusion-retrac"),
@@ -76,7 +76,7 @@ def retrac_register_commands() -> Iterable[CommandEntry]:
     )
     yield CommandEntry(
         "attribute",
-        "Say which training images made some pictures what they are.",
+        "Say which training images influenced a picture most.",
         _lazily("cli.attribute", "attribute"),
     )
     yield CommandEntry(
@@ -91,7 +91,7 @@ def retrac_register_commands() -> Iterable[CommandEntry]:
     )
     yield CommandEntry(
         "explore",
-        "Drop a picture into a page in the browser, and see what made it.",
+        "Drop a picture into a page in the browser, and see which training images made it.",
         _lazily("cli.explore", "explore"),
     )
     yield CommandEntry(
@@ -101,7 +101,7 @@ def retrac_register_commands() -> Iterable[CommandEntry]:
     )
     yield CommandEntry(
         "report",
-        "Make the page of scores on disk, to be looked at in a browser.",
+        "Make a page from scores on disk, to look at in a browser.",
         _lazily("cli.report", "report"),
     )
     yield CommandEntry(

@@ -8,7 +8,7 @@ import pytest
 import retrac_plugin
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGE = ROOT / "docs" / "architecture.md"
+PAGE = ROOT / "docs" / "reference" / "architecture.md"
 PACKAGES = {
     "retrac_plugin": Path(retrac_plugin.__file__).parent,
     "retrac_adapters": ROOT / "adapters" / "retrac_adapters",

@@ -1,4 +1,4 @@
-"""What docs/hooks.md says can be written from it alone: its own code, run."""
+"""What docs/reference/hooks.md says can be written from it alone: its own code, run."""
 
 import re
 from pathlib import Path
@@ -10,7 +10,7 @@ import retrac_plugin as retrac
 from retrac_plugin.metrics import Evidence
 from tests.small import small_case
 
-PAGE = Path(__file__).parent.parent / "docs" / "hooks.md"
+PAGE = Path(__file__).parent.parent / "docs" / "reference" / "hooks.md"
 
 pytestmark = pytest.mark.skipif(
     not PAGE.is_file(), reason="the docs are not part of the installed package"

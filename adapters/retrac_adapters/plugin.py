@@ -61,7 +61,7 @@ def retrac_register_tasks() -> Iterable[TaskEntry]:
     )
     yield TaskEntry(
         "cifar2-16",
-        "the same at 16x16; its ground truth is to be made by --regenerate, in hours",
+        "cifar2 at 16x16; --regenerate makes its ground truth, in hours",
         lambda: _load_cifar2("CIFAR2_16"),
         needs=("diffusers", "sklearn"),
     )
@@ -79,7 +79,7 @@ def retrac_register_tasks() -> Iterable[TaskEntry]:
     )
     yield TaskEntry(
         "cifar-mnist-l1",
-        "the same, trained with the absolute error, as the paper's model is",
+        "cifar-mnist trained with the absolute error, as the paper's model is",
         lambda: _load_cifar_mnist("REDUCED_L1"),
         needs=("diffusers",),
     )

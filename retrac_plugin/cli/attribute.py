@@ -92,7 +92,7 @@ def attribute(
     page: bool,
     job: Job,
 ) -> None:
-    """Say which training images made some pictures what they are.
+    """Say which training images influenced a picture most.
 
     RUN is the folder of a training run: unet/, scheduler/ and checkpoint-STEP/ folders as diffusers
     writes them. Where training was recorded, its timesteps and noise are replayed; else they are

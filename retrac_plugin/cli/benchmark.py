@@ -51,8 +51,8 @@ from retrac_plugin.cli.voice import answer, as_json, quiet
 @click.option(
     "--fresh",
     is_flag=True,
-    help="Leave the scores that an earlier run kept, and compute all anew; without it, those are "
-    "found that everything is still the same of.",
+    help="Compute everything anew. By default scores that an earlier run kept are used again, if "
+    "nothing that decides them has changed.",
 )
 @page
 @click.option(
@@ -88,7 +88,7 @@ def benchmark(
     """Compare methods by every metric, with the cost beside it.
 
     TASK is the name of a task, such as digits: a training set, a model, its checkpoints, and
-    queries of which retraining has shown what they depend on. Each method is scored on all queries;
+    queries for which retraining has shown what they depend on. Each method is scored on all queries;
     damping is chosen on queries that are not reported; a method that fails gives a row with its
     reason. TASK may be the folder of a training run of your own, with --train and --queries.
     """

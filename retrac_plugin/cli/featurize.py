@@ -53,7 +53,7 @@ from retrac_plugin.store.sizes import SHARD_SAMPLES
     "--ray",
     "actors",
     type=click.IntRange(1),
-    help="So many Ray actors do it, of the cluster that this machine is part of, or here.",
+    help="Use this many Ray actors, of the cluster that this machine is part of, or local ones.",
 )
 @quiet
 @as_json
@@ -72,8 +72,8 @@ def featurize(
 ) -> None:
     """Compute the training set's features once, for `retrac attribute --store`.
 
-    RUN is the folder of a training run. Killed at any moment, the same command goes on where it
-    was; with more training images it computes those alone. Several processes may work on one store,
+    RUN is the folder of a training run. If it is killed, the same command resumes where
+    it was; with more training images it computes the new ones alone. Several processes may work on one store,
     on one machine or on many with a common folder: give each its --rank, or start them with
     torchrun or as a Slurm array.
     """

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 )
 @quiet
 def report(files: tuple[Path, ...], train: Path, queries: Path | None, out: Path | None) -> None:
-    """Make the page of scores on disk, to be looked at in a browser.
+    """Make a page from scores on disk, to look at in a browser.
 
     SCORES are files that `retrac attribute` and `retrac self-influence` wrote, of one training set.
     Those of `--breakdown` belong to the scores of their method.

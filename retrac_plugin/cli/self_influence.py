@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,12 +19,17 @@ from retrac_plugin.cli.training import prepared
 from retrac_plugin.cli.voice import answer, as_json, quiet
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from retrac_plugin.attribution.self_influence_files import SelfInfluence
     from retrac_plugin.data.image_files import FileExamples
 
 
 @click.command(
-    epilog=example("retrac self-influence runs/photos --train photos --out self.safetensors")
+    epilog=example(
+        "retrac self-influence runs/photos --train photos --out self.safetensors",
+        "retrac self-influence runs/photos --train photos --method training-loss",
+    )
 )
 @click.option(
     "--method",
@@ -60,7 +67,8 @@ def self_influence(
 
     High self-influence marks outliers, mislabelled and memorised images. RUN is the folder of a
     training run, as for `retrac attribute`. Each image is its own query: one network pass for each
-    of --timesteps times --noise-draws, where `retrac attribute` takes one an image.
+    of --timesteps times --noise-draws, where `retrac attribute` takes one an image. The method
+    training-loss ranks by the images' own losses instead, by forward passes alone.
     """
     from retrac_plugin import plugins
     from retrac_plugin.attribution.checking import check_self_influence
@@ -72,7 +80,7 @@ def self_influence(
     tell(found.description)
     examples = job.train_examples(found)
     (attributor,) = job.attributors(found, [method])
-    returned = attributor.self_influence(prepared(examples), query_draws=job.draws.rule())
+    returned = _asked(attributor, method)(prepared(examples), **_draws(attributor, job))
     values = check_self_influence(returned, method, len(examples)).cpu()
     about = {"method": method, "run": str(job.training.run.resolve()), **job.draws.about()}
     kept = SelfInfluence(values, tuple(examples.names), about, tuple(examples.prompts))
@@ -95,6 +103,29 @@ def self_influence(
             "page": written,
         }
     )
+
+
+def _asked(attributor: Any, method: str) -> Callable[..., Tensor]:
+    """Return how a method is asked for self-influence.
+
+    Raises:
+        InputError: If it has none.
+    """
+    from retrac_plugin.errors import InputError
+
+    found: Callable[..., Tensor] | None = getattr(attributor, "self_influence", None)
+    if found is None:
+        raise InputError(
+            f"--method {method}: it scores no influence of an image on itself, expected one that "
+            "does: diffusion-retrac, diffusion-tracin or training-loss"
+        )
+    return found
+
+
+def _draws(attributor: Any, job: Job) -> dict[str, Any]:
+    """Return the draws of an image as a query, for methods that take them apart from training's."""
+    takes = inspect.signature(attributor.self_influence).parameters
+    return {"query_draws": job.draws.rule()} if "query_draws" in takes else {}
 
 
 def _page(kept: SelfInfluence, examples: FileExamples, findings: list[str]) -> str:

@@ -43,7 +43,7 @@ METHODS = {
         "Kwon et al., ICLR 2024, arXiv 2310.00902",
     ),
     "dattri-ekfac": (
-        "EK-FAC influence functions of linear layers, two faults of dattri mended",
+        "EK-FAC influence functions of linear layers, with two faults of dattri fixed",
         "Grosse et al., 2023, arXiv 2308.03296",
     ),
     "dattri-logra": (

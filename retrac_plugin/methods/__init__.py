@@ -65,13 +65,13 @@ ENTRIES: tuple[AttributorEntry, ...] = (
     ),
     _entry(
         "retrac-paired",
-        "ReTrac with each timestep of a training sample against the same of the query",
+        "ReTrac comparing both sides at equal timesteps, one by one",
         "first_order:PairedReTrac",
         "DMin, arXiv 2412.08637; MOTIVE, arXiv 2601.08828",
     ),
     _entry(
         "retrac-replay",
-        "ReTrac with every recorded visit since the checkpoint before, each normalised",
+        "ReTrac of every recorded visit since the last checkpoint, each normalised",
         "replay:ReplayedReTrac",
         "a reading of Xie et al., TMLR 2024",
     ),
@@ -107,7 +107,7 @@ ENTRIES: tuple[AttributorEntry, ...] = (
     ),
     _entry(
         "journey-trak",
-        "TRAK of what a query was on its way through the sampler",
+        "TRAK along a query's path through the sampler",
         "journey:JourneyTRAK",
         "Georgiev et al., arXiv 2312.06205",
     ),
@@ -119,19 +119,19 @@ ENTRIES: tuple[AttributorEntry, ...] = (
     ),
     _entry(
         "retrac-kernel",
-        "directions of a random probe's gradient, a kernel ridge a timestep; ours",
+        "a kernel ridge per timestep on the directions of a random probe's gradients; ours",
         "timestep_kernels:RetracKernel",
         "this package",
     ),
     _entry(
         "retrac-ridge",
-        "its linear form, for training sets of any size; ours",
+        "retrac-kernel in its linear form, for training sets of any size; ours",
         "timestep_kernels:RetracRidge",
         "this package",
     ),
     _entry(
         "activation-kernel",
-        "its kernel on activations of the up blocks, by forward passes alone; ours",
+        "retrac-kernel on activations of the up blocks, by forward passes alone; ours",
         "timestep_kernels:ActivationKernel",
         "this package",
     ),
@@ -143,7 +143,7 @@ ENTRIES: tuple[AttributorEntry, ...] = (
     ),
     _entry(
         "unlearning",
-        "how much the loss of a training image rises where the picture is unlearned",
+        "how much the loss of a training image rises when the picture is unlearned",
         "unlearning:Unlearning",
         "a reading of Wang et al., NeurIPS 2024",
     ),

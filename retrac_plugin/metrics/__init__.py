@@ -40,7 +40,7 @@ def _on_top_lists(k: int) -> tuple[MetricEntry, ...]:
     return (
         MetricEntry(
             f"specificity@{k}",
-            f"share of different images in all queries' top {k} together; 1: none is named twice",
+            f"share of different images in all queries' top {k} together; 1: none is listed twice",
             _lazily("specificity", "specificity", k=k),
             source=_XIE,
         ),
@@ -84,7 +84,7 @@ _ENTRIES: tuple[MetricEntry, ...] = (
     *_on_top_lists(100),
     MetricEntry(
         "class-agreement@10",
-        "share of the top 10 that bears the query's own class",
+        "share of the top 10 that is of the query's class",
         _lazily("class_agreement", "class_agreement", k=10),
         source="Hanawa et al., ICLR 2021",
     ),
@@ -122,7 +122,7 @@ _ENTRIES: tuple[MetricEntry, ...] = (
     ),
     MetricEntry(
         "outliers-auprc",
-        "area under the precision-recall curve of the same",
+        "area under the precision-recall curve of a planted minority, ranked by self-influence",
         _lazily("outliers", "auprc_of"),
         source=_XIE,
         needs=("sklearn",),
@@ -136,14 +136,14 @@ _ENTRIES: tuple[MetricEntry, ...] = (
     ),
     MetricEntry(
         "lds-squared",
-        "the same of squared scores: how much of it is the readout's",
+        "LDS of squared scores: how much of it is due to the readout",
         _lazily("readouts", "lds_squared"),
         source=_READOUT,
         needs=("scipy",),
     ),
     MetricEntry(
         "lds-largest-5%",
-        "the same of each query's largest 5% by size, all others 0",
+        "LDS of each query's largest 5% by size, all others set to 0",
         _lazily("readouts", "lds_of_largest", share=0.05),
         source=_READOUT,
         needs=("scipy",),

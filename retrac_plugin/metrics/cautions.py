@@ -2,7 +2,7 @@
 
 _CAUTIONS = {
     "specificity": "Answers that differ need not be right: random scores reach almost 1.",
-    "generally-influential": "Queries that are alike share influences rightly, so 0 is no goal.",
+    "generally-influential": "Similar queries rightly share influences, so 0 is no goal.",
     "generally-influential-half": "Random scores get 0: few is not the same as right.",
     "hubness": "Depends on how many images and queries there are: compare only within this table.",
     "class-agreement": "An image of another class can be a true influence: this is no accuracy.",
@@ -12,10 +12,10 @@ _CAUTIONS = {
     "norm-bias-size": "0 is unbiased; an image that truly matters may also have large gradients.",
     "tracing-hit": "A copy is the easiest influence to find; generated images have no such answer.",
     "lds": "The noise of retraining bounds it from above: read it beside the ceiling.",
-    "lds-squared": "Names the same images as lds: what it gains, the readout gains.",
-    "lds-largest-5%": "Names the same images as lds: what it gains, the readout gains.",
-    "leave-one-out": "One image's effect is soon smaller than that of the training's own noise.",
-    "model-randomisation": "Random and constant scores get 0 too: it finds faults alone.",
+    "lds-squared": "Lists the same images as lds: what it gains is due to the readout.",
+    "lds-largest-5%": "Lists the same images as lds: what it gains is due to the readout.",
+    "leave-one-out": "The effect of one image is easily smaller than the noise of training.",
+    "model-randomisation": "Random and constant scores get 0 too: it can only find faults.",
     "outliers-auroc": "Finds a planted minority: an odd sample need not be an influential one.",
     "outliers-auprc": "Chance is the share that is planted, not a half: read it beside that.",
     "tracing-mrr": "A copy is the easiest influence to find; generated images have no such answer.",

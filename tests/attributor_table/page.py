@@ -15,7 +15,7 @@ PACKAGES = ("torch", "diffusers", "captum", "dattri", "kronfluence", "scikit-lea
 
 HEAD = f"""# All attributors, measured
 
-Written by `python -m tests.attributor_table --out docs/attributors.md --demo DIR`, which
+Written by `python -m tests.attributor_table --out docs/results/attributors.md --demo DIR`, which
 measures whatever `retrac list` shows (`DIR` is what `retrac demo` wrote).
 The run: a `UNet2DModel` of 10,709 parameters with attention in its
 middle, trained on scikit-learn's first {TRAIN} digits for 40 steps with Adam (seed 0) and

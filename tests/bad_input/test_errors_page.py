@@ -1,10 +1,10 @@
-"""The table in ``docs/errors.md``: each row names a test that is there."""
+"""The table in ``docs/reference/errors.md``: each row names a test that is there."""
 
 import re
 from pathlib import Path
 
 TESTS = Path(__file__).parent.parent
-PAGE = TESTS.parent / "docs" / "errors.md"
+PAGE = TESTS.parent / "docs" / "reference" / "errors.md"
 ROW = re.compile(r"^\| (.+) \| `([\w/.]+)::(\w+)` \|$", re.MULTILINE)
 
 

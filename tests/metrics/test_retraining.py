@@ -81,7 +81,7 @@ def test_with_noise_the_oracle_reaches_the_ceiling_and_random_scores_do_not():
 
 
 def test_an_oracle_of_one_seed_scores_the_ceiling_against_the_other():
-    """Scores that foretell one retraining exactly are worth one retraining, no more."""
+    """Scores that predict one retraining exactly are worth one retraining, no more."""
     _, known = retrained(noise=5)
     first, second = known.subset_losses
     generator = torch.Generator().manual_seed(0)

@@ -1,4 +1,4 @@
-"""The CIFAR-2 task: does a method foretell retraining, on the images of D-TRAK's tables?"""
+"""The CIFAR-2 task: does a method predict retraining, on the images of D-TRAK's tables?"""
 
 from __future__ import annotations
 
