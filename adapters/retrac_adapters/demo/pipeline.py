@@ -85,7 +85,6 @@ def _attributors(run: Run) -> list[DiffusionAttributor]:
             train_draws=run.train_draws,
             query_draws=QUERY_DRAWS,
             batch_size=BATCH_SIZE,
-            progress=True,
         )
         for method in (retrac.DiffusionTracIn, retrac.DiffusionReTrac)
     ]
