@@ -27,6 +27,12 @@ class Voice:
     quiet: bool = False
     as_json: bool = False
 
+    @property
+    def options(self) -> list[str]:
+        """What another command is told to speak in the same way."""
+        told = {"--quiet": self.quiet, "--json": self.as_json}
+        return [option for option, on in told.items() if on]
+
 
 def voice() -> Voice:
     """Return how the command that is running speaks."""
