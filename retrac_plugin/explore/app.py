@@ -30,6 +30,17 @@ _FRAME = (
 _PLAIN = ["system-ui", "sans-serif"]
 """Fonts that every machine has: none is fetched."""
 
+_COLOURS = {
+    f"{name}{suffix}": value
+    for name, value in {
+        "button_primary_background_fill": "#0b5a8f",
+        "button_primary_background_fill_hover": "#094a76",
+        "button_primary_text_color": "#ffffff",
+    }.items()
+    for suffix in ("", "_dark")
+} | {"body_text_color_subdued": "*neutral_600"}
+"""The page's own blue, and darker greys: gradio's own are too pale to read small text on."""
+
 
 def check_host(host: str) -> None:
     """Refuse addresses that other machines reach.
@@ -69,8 +80,9 @@ def serving(explorer: Explorer, lead: str, host: str, port: int | None) -> Itera
         with requires("retrac explore", "explore"):
             import gradio
         app = _layout(gradio, explorer, lead, lambda: _empty(Path(uploads)))
-        theme = gradio.themes.Default(font=_PLAIN, font_mono=["monospace"])
+        theme = gradio.themes.Default(font=_PLAIN, font_mono=["monospace"]).set(**_COLOURS)
         told = {"quiet": True, "show_error": False, "prevent_thread_lock": True, "theme": theme}
+        told["footer_links"] = []  # all lead elsewhere
         try:
             app.launch(server_name=host, server_port=port, share=False, **told)
         except OSError as error:
@@ -100,14 +112,19 @@ def _layout(gradio: Any, explorer: Explorer, lead: str, forget: Callable[[], Non
 
     with gradio.Blocks(title=TITLE, analytics_enabled=False) as app:
         gradio.Markdown(f"# {TITLE}\n\n{html.escape(lead)}")
+        prompt = gradio.Textbox(
+            label="What the picture was generated from, or is to show",
+            visible=explorer.takes_prompts,
+        )
         with gradio.Row():
-            # Not an Image, which would make colours of greys, and other pixels of a JPEG.
-            picture = gradio.File(label="A picture", file_types=["image"], type="filepath")
-            prompt = gradio.Textbox(
-                label="What it was generated from", visible=explorer.takes_prompts
-            )
-        button = gradio.Button("Show its proponents", variant="primary")
-        drawing = _drawing(gradio, explorer)
+            with gradio.Column():
+                # Not an Image, which would make colours of greys, and other pixels of a JPEG.
+                picture = gradio.File(
+                    label="A picture", file_types=["image"], type="filepath", height=130
+                )
+                button = gradio.Button("Show its proponents", variant="primary")
+            with gradio.Column():
+                drawing = _drawing(gradio, explorer)
         shown = gradio.HTML()
         # One after the other: both may keep the whole machine busy.
         alone = {"api_name": False, "concurrency_id": "answer", "concurrency_limit": 1}
@@ -126,7 +143,7 @@ def _drawing(gradio: Any, explorer: Explorer) -> tuple[Any, Any, Any] | None:
     with gradio.Row():
         seed = gradio.Number(0, label="Seed", precision=0, minimum=0)
         steps = gradio.Number(STEPS, label="Denoising steps", precision=0, minimum=1)
-    draw = gradio.Button("Draw a picture, and show its proponents")
+    draw = gradio.Button("Draw a picture, and show its proponents", variant="primary")
     return draw, seed, steps
 
 
