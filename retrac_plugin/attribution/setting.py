@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 
+from retrac_plugin import progress as showing
 from retrac_plugin.attribution.passes import CheckpointPass, Tick
 from retrac_plugin.checkpoints.checkpoint import Checkpoint, check_checkpoints
 from retrac_plugin.errors import InputError
@@ -106,8 +106,7 @@ class Setting:
         """Return a progress bar over samples, a context manager."""
         if callable(self.progress):
             return self.progress(samples)
-        disable = None if self.progress is None else not self.progress
-        return tqdm(total=samples, desc=what, unit="sample", disable=disable, leave=False)
+        return showing.bar(samples, what, shown=self.progress)
 
     def zeros(self, *shape: int) -> Tensor:
         """Return scores of 0, in the model's floating type but never in less than float32."""

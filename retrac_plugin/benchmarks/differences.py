@@ -15,7 +15,6 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from retrac_plugin.benchmarks.csv_files import write_records
 from retrac_plugin.benchmarks.interval import LEVEL
@@ -25,6 +24,7 @@ from retrac_plugin.errors import InputError
 from retrac_plugin.errors.guards import reading
 from retrac_plugin.metrics.correlation import spearman_rows
 from retrac_plugin.metrics.lds import retrained, subset_sums
+from retrac_plugin.progress import over
 
 RESAMPLES = 1000
 
@@ -89,7 +89,7 @@ def _resampled(sums: Tensor, goodness: Tensor, name: str, seed: int) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     queries, subsets = goodness.shape
     found = []
-    for _ in tqdm(range(RESAMPLES), desc=f"resampling, {name}", disable=None, leave=False):
+    for _ in over(range(RESAMPLES), f"resampling, {name}", "draw", leave=False):
         rows = torch.randint(queries, (queries,), generator=generator)
         columns = torch.randint(subsets, (subsets,), generator=generator)
         found.append(_mean_correlations(sums[:, rows][..., columns], goodness[rows][:, columns]))

@@ -1,5 +1,6 @@
 """Through a launcher, in several processes that are killed and resumed; and the command line."""
 
+import json
 import subprocess
 import sys
 
@@ -95,6 +96,8 @@ def test_the_script_is_given_its_own_arguments_and_folder(tmp_path, monkeypatch)
     result = call(script, "--keep", "noise", "-x")
     assert "found --keep noise -x" in result.output
     assert "nothing was recorded" in result.output
+    answered = call("--json", script)
+    assert json.loads(answered.stdout.splitlines()[-1]) == {"visits": 0, "folder": None}
 
 
 def test_what_the_script_could_not_open_is_told_with_its_line(tmp_path, monkeypatch):

@@ -9,13 +9,13 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from retrac_adapters.images.framing import Framing
 from retrac_adapters.latents.micro_conditions import POOLED, time_ids_of, with_time_ids
 from retrac_adapters.latents.vae import MEAN, STD, ImageEncoder
 from retrac_plugin.data.encoded import EncodedRows, as_key, digest
 from retrac_plugin.data.image_files import FileExamples
+from retrac_plugin.progress import bar
 from retrac_plugin.randomness import SAMPLE_KEY, normal
 
 AT_ONCE = 4
@@ -102,9 +102,9 @@ class LatentExamples(FileExamples):
         texts = [] if self.conditions is None else [self.conditions.rows]
         todo = [("encoding images", self.latents), *(("encoding captions", rows) for rows in texts)]
         for what, rows in todo:
-            disable = not (progress and rows.missing)
-            with tqdm(total=rows.missing, desc=what, disable=disable, leave=False) as bar:
-                rows.fill(bar.update)
+            shown = None if progress and rows.missing else False
+            with bar(rows.missing, what, "row", shown) as encoding:
+                rows.fill(encoding.update)
 
     @property
     def missing(self) -> int:

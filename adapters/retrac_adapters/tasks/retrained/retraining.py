@@ -15,12 +15,12 @@ from typing import NamedTuple
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from retrac_adapters.tasks.retrained.looking import draw, losses_of
 from retrac_adapters.tasks.retrained.procedure import Procedure
 from retrac_adapters.tasks.retrained.stacked import Training, train_together
 from retrac_plugin.files import write_atomically
+from retrac_plugin.progress import over
 
 TOGETHER = 8
 """Models trained side by side: more are no faster."""
@@ -171,7 +171,7 @@ def _train_missing(
 ) -> None:
     """Train the models that left no file, and write what ``look`` sees in each."""
     missing = [path for path in trainings if not path.is_file()]
-    for first in tqdm(range(0, len(missing), TOGETHER), desc="retraining", unit="group"):
+    for first in over(range(0, len(missing), TOGETHER), "retraining", "group"):
         group = missing[first : first + TOGETHER]
         chosen = [trainings[path] for path in group]
         states = train_together(images, chosen, procedure.recipe, procedure.start)
