@@ -15,6 +15,7 @@ from retrac_plugin.cli.job import Job, job
 from retrac_plugin.cli.methods import check_method, methods
 from retrac_plugin.cli.output import check_output
 from retrac_plugin.cli.paging import page, try_page
+from retrac_plugin.cli.resuming import resuming
 from retrac_plugin.cli.scoring import from_store, scored
 from retrac_plugin.cli.showing import named, page_of
 from retrac_plugin.cli.telling import tell
@@ -111,18 +112,15 @@ def attribute(
     if top > len(examples):
         raise InputError(f"--top {top} is larger than the training set ({len(examples)})")
     attributors = job.chosen(found, methods, len(examples))
-    every = scored(attributors, prepared(examples), pictures, found, repeats, source)
+    data = prepared(examples), pictures
+    work = None if source else out / "work"
+    attributors, done = resuming(attributors, found, data, work)
+    every = scored(attributors, *data, found, repeats, source)
     kept = {}
     for name, returned in every:
         checked = check_scores(returned, name, len(pictures), len(examples))
-        scores = named(checked, job, (name, attributors[name]), examples, pictures, prompt)
-        file = out / f"{name}.safetensors"
-        scores.save(file)
-        write_tops(scores, top, file.with_suffix(".csv"))
-        kept[name] = scores
-        tell(f"\n{name}: scores [query, train] in {file}{_errors(scores)}")
-        for line in top_lists(scores, top):
-            tell(f"  {line}")
+        kept[name] = named(checked, job, (name, attributors[name]), examples, pictures, prompt)
+        _write(kept[name], top, out / f"{name}.safetensors")
     split = broken_down(attributors, kept, examples, pictures, top, out) if breakdown else []
     findings, written = found.description.splitlines(), None
     if page:
@@ -131,6 +129,7 @@ def attribute(
             lambda: page_of(every_score, split, examples, pictures, top, findings),
             out / "index.html",
         )
+    done()
     answer(lambda: answer_of(kept, top, out, findings, written))
 
 
@@ -142,6 +141,14 @@ def _check(methods: tuple[str, ...], out: Path, breakdown: bool) -> None:
         check_output(out / f"{name}.csv")
         if breakdown:
             check_output(file_of(name, out))
+
+
+def _write(scores: Scores, top: int, file: Path) -> None:
+    scores.save(file)
+    write_tops(scores, top, file.with_suffix(".csv"))
+    tell(f"\n{file.stem}: scores [query, train] in {file}{_errors(scores)}")
+    for line in top_lists(scores, top):
+        tell(f"  {line}")
 
 
 def _errors(scores: Scores) -> str:

@@ -12,6 +12,7 @@ from retrac_plugin.cli.job import Job, job
 from retrac_plugin.cli.numbers import signed
 from retrac_plugin.cli.output import check_output
 from retrac_plugin.cli.paging import page, try_page
+from retrac_plugin.cli.resuming import resuming
 from retrac_plugin.cli.telling import tell
 from retrac_plugin.cli.training import prepared
 from retrac_plugin.cli.voice import answer, as_json, quiet
@@ -71,8 +72,10 @@ def self_influence(
     found = job.read_run()
     tell(found.description)
     examples = job.train_examples(found)
-    (attributor,) = job.attributors(found, [method])
-    returned = attributor.self_influence(prepared(examples), query_draws=job.draws.rule())
+    ready = prepared(examples)
+    attributors = dict(zip([method], job.attributors(found, [method]), strict=True))
+    attributors, done = resuming(attributors, found, (ready,), out.with_suffix(".work"))
+    returned = attributors[method].self_influence(ready, query_draws=job.draws.rule())
     values = check_self_influence(returned, method, len(examples)).cpu()
     about = {"method": method, "run": str(job.training.run.resolve()), **job.draws.about()}
     kept = SelfInfluence(values, tuple(examples.names), about, tuple(examples.prompts))
@@ -84,6 +87,7 @@ def self_influence(
     findings, written = found.description.splitlines(), None
     if page:
         written = try_page(lambda: _page(kept, examples, findings), out.with_suffix(".html"))
+    done()
     answer(
         lambda: {
             "findings": findings,

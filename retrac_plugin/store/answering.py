@@ -13,7 +13,8 @@ from retrac_plugin.attribution.passes import CheckpointPass
 from retrac_plugin.attribution.scores import Scores
 from retrac_plugin.data.examples import Examples, ExampleSource
 from retrac_plugin.draws import Draws
-from retrac_plugin.methods.features import Cost, Feature, Pair
+from retrac_plugin.methods.cost import Cost
+from retrac_plugin.methods.features import Feature, Pair
 from retrac_plugin.model.checks import check_deterministic
 from retrac_plugin.store.checking import check_row
 from retrac_plugin.store.contents import row_keys
