@@ -83,9 +83,8 @@ class Parts(Keeping):
     def remove(self) -> None:
         """Remove what is kept of the job, whose answer is there."""
         shutil.rmtree(self.folder, ignore_errors=True)
-        for folder in self.folder.parents[:2]:
-            if folder.is_dir() and not any(folder.iterdir()):
-                folder.rmdir()
+        if self.folder.parent.is_dir() and not any(self.folder.parent.iterdir()):
+            self.folder.parent.rmdir()
 
     def _path(self, of: Of) -> Path | None:
         if not all(any(one is known for known in self.data) for one in of.data):

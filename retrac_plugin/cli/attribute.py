@@ -17,7 +17,7 @@ from retrac_plugin.cli.output import check_output
 from retrac_plugin.cli.paging import page, try_page
 from retrac_plugin.cli.resuming import resuming
 from retrac_plugin.cli.scoring import from_store, scored
-from retrac_plugin.cli.showing import named, page_of
+from retrac_plugin.cli.showing import named, of_columns, page_of
 from retrac_plugin.cli.telling import tell
 from retrac_plugin.cli.top_lists import answer_of, top_lists, write_tops
 from retrac_plugin.cli.training import EXISTING, prepared
@@ -103,7 +103,7 @@ def attribute(
     from retrac_plugin.attribution.checking import check_scores
     from retrac_plugin.errors import InputError
 
-    source = from_store(store, exact, breakdown)
+    source = from_store(store, exact, breakdown, top, job.computing.max_memory)
     _check(methods, out, breakdown)
     found = job.read_run()
     tell(found.description)
@@ -118,6 +118,7 @@ def attribute(
     every = scored(attributors, *data, found, repeats, source)
     kept = {}
     for name, returned in every:
+        examples = of_columns(returned, data[0])
         checked = check_scores(returned, name, len(pictures), len(examples))
         kept[name] = named(checked, job, (name, attributors[name]), examples, pictures, prompt)
         _write(kept[name], top, out / f"{name}.safetensors")

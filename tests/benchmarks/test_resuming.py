@@ -24,7 +24,7 @@ DATA = [1, 2, 3]
 def parts_in(folder, tell=print, job="job", **options):
     digester = Digester()
     digester.add(job)
-    return Parts(digester, (DATA,), folder / "work" / "parts", tell, **options)
+    return Parts(digester, (DATA,), folder / "parts", tell, **options)
 
 
 def of(*decisive, data=DATA):
