@@ -68,6 +68,12 @@ if TYPE_CHECKING:
     "missing.",
 )
 @click.option(
+    "--index",
+    is_flag=True,
+    help="With --store, for diffusion-tracin and diffusion-retrac: find the extreme images by an "
+    "approximate index (extra `index`), which the first such call makes and the store keeps.",
+)
+@click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
     default=Path("retrac-scores"),
@@ -88,6 +94,7 @@ def attribute(
     repeats: int | None,
     store: Path | None,
     exact: int | None,
+    index: bool,
     out: Path,
     breakdown: bool,
     page: bool,
@@ -103,7 +110,7 @@ def attribute(
     from retrac_plugin.attribution.checking import check_scores
     from retrac_plugin.errors import InputError
 
-    source = from_store(store, exact, breakdown, top, job.computing.max_memory)
+    source = from_store(store, exact, index, breakdown, top, job.computing.max_memory)
     _check(methods, out, breakdown)
     found = job.read_run()
     tell(found.description)

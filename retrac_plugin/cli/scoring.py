@@ -14,6 +14,7 @@ from retrac_plugin.cli.telling import tell
 if TYPE_CHECKING:
     from retrac_plugin.attribution.scores import Scores
     from retrac_plugin.runs.run import Run
+    from retrac_plugin.store.index import About
     from retrac_plugin.store.store import Store
 
 MATRIX_BYTES = 2**30
@@ -68,12 +69,14 @@ class FromStore:
     Attributes:
         folder: Where it lies.
         exact: How many images at either end of each list are computed exactly; None: none.
+        index: Whether the extreme images are found by an index.
         top: How many are printed of either end.
         max_memory: Bytes that scores of all images may take, such as ``"2GB"``; None: 1 GiB.
     """
 
     folder: Path
     exact: int | None
+    index: bool
     top: int
     max_memory: str | None
 
@@ -91,7 +94,7 @@ class FromStore:
             for attributor in attributors.values():
                 check_exact(attributor)
         store = Store.open(self.folder)
-        if self._is_too_large(attributors, train, queries):
+        if self.index or self._is_too_large(attributors, train, queries):
             yield from self._listed(store, attributors, train, queries)
             return
         for name, scores in attribute_from(store, attributors, train, queries):
@@ -125,21 +128,28 @@ class FromStore:
         self, store: Store, attributors: Mapping[str, Any], train: Any, queries: Any
     ) -> Iterator[tuple[str, Scores]]:
         from retrac_plugin.report.of_scores import DEPTHS
-        from retrac_plugin.store.top_lists import listed_from
+        from retrac_plugin.store.indexed import by_index
+        from retrac_plugin.store.top_lists import listed_from, scanned
 
         depth = min(max(self.top, DEPTHS[0]), len(train))
-        found = listed_from(store, attributors, train, queries, depth)
+        find = by_index(store, _tell_of_index) if self.index else scanned
+        found = listed_from(store, attributors, train, queries, depth, find)
         columns = next(iter(found.values())).values.shape[1]
         tell(
-            f"{len(train):,} scores for each of {len(queries):,} pictures are not kept, since they "
-            f"would take too much memory: the files hold those of the {columns:,} images that are "
-            f"among the {depth} highest or lowest of a picture"
+            f"{len(train):,} scores for each of {len(queries):,} pictures are not kept: the files "
+            f"hold those of the {columns:,} images that are among the {depth} highest or lowest of "
+            "a picture"
         )
         yield from found.items()
 
 
 def from_store(
-    folder: Path | None, exact: int | None, breakdown: bool, top: int, max_memory: str | None
+    folder: Path | None,
+    exact: int | None,
+    index: bool,
+    breakdown: bool,
+    top: int,
+    max_memory: str | None,
 ) -> FromStore | None:
     """Return where answers come from, None if they are computed; see ``FromStore``.
 
@@ -150,12 +160,21 @@ def from_store(
 
     if folder is None and exact is not None:
         raise InputError("--exact goes with --store: without one every score is exact")
+    if index and (folder is None or exact is not None):
+        raise InputError("--index goes with --store, and without --exact: it finds a list itself")
     if folder is not None and breakdown and exact is None:
         raise InputError(
             "--breakdown splits exact scores, and a store has estimates: add --exact, or leave "
             "--store out"
         )
-    return None if folder is None else FromStore(folder, exact, top, max_memory)
+    return None if folder is None else FromStore(folder, exact, index, top, max_memory)
+
+
+def _tell_of_index(about: About) -> None:
+    tell(
+        f"index: {about.probes} of {about.lists} lists are looked through; of the ten highest of "
+        f"training images in the pictures' place that finds {about.recall:.1%}"
+    )
 
 
 def _told(scores: Scores) -> str:

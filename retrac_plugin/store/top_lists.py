@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -27,6 +27,10 @@ class Extremes(NamedTuple):
     opponents: Top
 
 
+Find = Callable[[Question, Found, int, int], Extremes]
+"""``(method, its features, training samples, k) -> the k highest and lowest of each query``."""
+
+
 def extremes_from(
     store: Store, question: Question, train: Examples, queries: Examples, k: int
 ) -> Extremes:
@@ -46,11 +50,28 @@ def extremes_from(
         RetracError: See ``answering.open_features``.
     """
     sources = ExampleSource(train, "train"), ExampleSource(queries, "queries")
-    return _extremes(question, open_features(store, question, *sources), len(sources[0]), k)
+    return scanned(question, open_features(store, question, *sources), len(sources[0]), k)
+
+
+def scanned(question: Question, found: Found, train: int, k: int) -> Extremes:
+    """Find the extreme samples by reading all rows; see ``Find``."""
+    if not 1 <= k <= train:
+        raise InputError(f"k must lie between 1 and the {train} samples, got {k}")
+    highest, lowest = Highest(k), Highest(k)
+    for which, part, _ in score_parts(question, found):
+        highest.add(which, part)
+        lowest.add(which, -part)
+    below = lowest.top()
+    return Extremes(highest.top(), Top(below.indices, -below.values))
 
 
 def listed_from(
-    store: Store, attributors: Mapping[str, Any], train: Examples, queries: Examples, k: int
+    store: Store,
+    attributors: Mapping[str, Any],
+    train: Examples,
+    queries: Examples,
+    k: int,
+    find: Find = scanned,
 ) -> dict[str, Scores]:
     """Return scores, by method, of those training samples alone that are on some query's list.
 
@@ -63,6 +84,7 @@ def listed_from(
         train: The training set.
         queries: The images to explain.
         k: How many at either end of each list.
+        find: What finds them.
 
     Raises:
         InputError: If a method takes the training set whole, or there are fewer training samples.
@@ -75,39 +97,25 @@ def listed_from(
         if question is None:
             raise InputError(f"{name} scores all training images at once: ask for it by itself")
         found = open_features(store, question, *sources)
-        asked[name] = question, found, _extremes(question, found, len(sources[0]), k)
+        asked[name] = question, found, find(question, found, len(sources[0]), k)
     tops = [top for _, _, extremes in asked.values() for top in extremes]
     members = torch.unique(torch.cat([top.indices.flatten() for top in tops]))
     return {
-        name: _scores(store, question, found, extremes, members, len(sources[0]))
-        for name, (question, found, extremes) in asked.items()
+        name: _scores(store, question, found, members, len(sources[0]))
+        for name, (question, found, _) in asked.items()
     }
-
-
-def _extremes(question: Question, found: Found, train: int, k: int) -> Extremes:
-    if not 1 <= k <= train:
-        raise InputError(f"k must lie between 1 and the {train} samples, got {k}")
-    highest, lowest = Highest(k), Highest(k)
-    for which, part, _ in score_parts(question, found):
-        highest.add(which, part)
-        lowest.add(which, -part)
-    below = lowest.top()
-    return Extremes(highest.top(), Top(below.indices, -below.values))
 
 
 def _scores(
     store: Store,
     question: Question,
     found: Found,
-    extremes: Extremes,
     members: Tensor,
     train: int,
 ) -> Scores:
-    values = question.setting.zeros(len(extremes.proponents.values), len(members))
+    queries = len(next(iter(found.values())).queries.features)
+    values = question.setting.zeros(queries, len(members))
     for which, part, _ in score_parts(question, found, members):
         values[:, which.to(values.device)] = part
-    for top in extremes:  # as they were when the lists were made, to the last bit
-        columns = torch.searchsorted(members, top.indices.cpu())
-        values.scatter_(1, columns.to(values.device), top.values.to(values))
     about = {**question.about(), "store": str(store.folder), "training_images": train}
     return Scores(values, about=about, train_positions=members)
