@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from retrac_plugin import progress as showing
+from retrac_plugin.attribution.keeping import NOTHING, Keeping
 from retrac_plugin.attribution.passes import CheckpointPass, Tick
 from retrac_plugin.checkpoints.checkpoint import Checkpoint, check_checkpoints
 from retrac_plugin.errors import InputError
@@ -35,6 +36,7 @@ class Setting:
         device: Where to compute. The network is not moved.
         engine: What computes gradients.
         progress: See ``Progress``.
+        keep: Keeps what is finished of the training set's side.
     """
 
     model: DiffusionModel
@@ -43,6 +45,7 @@ class Setting:
     device: torch.device
     engine: EngineFactory
     progress: Progress
+    keep: Keeping = NOTHING
 
     @classmethod
     def build(
@@ -94,7 +97,13 @@ class Setting:
             self.device,
             batch_size or self.batch_size,
             tick,
+            self.keep,
         )
+
+    def identity(self, position: int, batch_size: int | None = None) -> tuple[Any, ...]:
+        """Return all that decides gradients at a checkpoint, to their last bits."""
+        size, device = batch_size or self.batch_size, str(self.device)
+        return self.model, self.checkpoints[position], position, self.engine, device, size
 
     def passes(self, tick: Tick, batch_size: int | None = None) -> Iterator[CheckpointPass]:
         """Yield every checkpoint, loaded in its turn and not kept."""
