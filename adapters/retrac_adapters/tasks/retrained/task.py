@@ -134,9 +134,13 @@ class Retrained:
         return known._replace(rest=self.rest, rest_losses=losses)
 
     def _without(
-        self, generated: Tensor, directory: Path, removals: Sequence[tuple[int, ...]]
+        self,
+        generated: Tensor,
+        directory: Path,
+        removals: Sequence[tuple[int, ...]],
+        seed: int = 0,
     ) -> list[After]:
-        left = self._retrain_without(generated, directory, removals)
+        left = self._retrain_without(generated, directory, removals, seed)
         return [
             After(
                 {name: losses[part] for name, part in parts_of(self.images, generated).items()},
@@ -146,7 +150,11 @@ class Retrained:
         ]
 
     def _retrain_without(
-        self, generated: Tensor, directory: Path, removals: Sequence[tuple[int, ...]]
+        self,
+        generated: Tensor,
+        directory: Path,
+        removals: Sequence[tuple[int, ...]],
+        seed: int = 0,
     ) -> Left:
         images = self.images
         return retrain_without(
@@ -156,6 +164,7 @@ class Retrained:
             self.procedure(len(images.train), MODEL_SEED),
             len(generated),
             directory / "retrained",
+            seed,
         )
 
     def _train(self, directory: Path) -> Procedure:
