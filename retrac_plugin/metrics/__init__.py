@@ -156,6 +156,13 @@ _ENTRIES: tuple[MetricEntry, ...] = (
         needs=("scipy",),
     ),
     MetricEntry(
+        "leave-one-out-continued",
+        "the same with continuing the recorded training without the image from a late checkpoint",
+        _lazily("leave_one_out", "continued"),
+        source="this package, after Koh and Liang, ICML 2017",
+        needs=("scipy",),
+    ),
+    MetricEntry(
         "model-randomisation",
         "rank correlation with the same method's scores of an untrained model, mean over queries",
         _lazily("randomisation", "model_randomisation"),

@@ -15,6 +15,7 @@ _CAUTIONS = {
     "lds-squared": "Names the same images as lds: what it gains, the readout gains.",
     "lds-largest-5%": "Names the same images as lds: what it gains, the readout gains.",
     "leave-one-out": "One image's effect is soon smaller than that of the training's own noise.",
+    "leave-one-out-continued": "Of the last stretch of training: what was learnt before stays.",
     "model-randomisation": "Random and constant scores get 0 too: it finds faults alone.",
     "outliers-auroc": "Finds a planted minority: an odd sample need not be an influential one.",
     "outliers-auprc": "Chance is the share that is planted, not a half: read it beside that.",

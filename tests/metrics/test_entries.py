@@ -30,6 +30,7 @@ FIELDS = {
     "lds-squared": ["subsets", "subset_losses"],
     "lds-largest-5%": ["subsets", "subset_losses"],
     "leave-one-out": ["left_out", "left_out_losses"],
+    "leave-one-out-continued": ["continued", "continued_changes"],
     "model-randomisation": ["untrained"],
 }
 
