@@ -96,6 +96,12 @@ _ENTRIES: tuple[MetricEntry, ...] = (
         source=_XIE,
     ),
     MetricEntry(
+        "minority-recall@10",
+        "share of a planted minority that is in the top 10 of queries of it",
+        _lazily("minority_recall", "minority_recall", k=10),
+        source="this package",
+    ),
+    MetricEntry(
         "minority-auprc",
         "area under the precision-recall curve of a planted minority, for queries of it",
         _lazily("minority_auprc", "minority_auprc"),

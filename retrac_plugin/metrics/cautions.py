@@ -7,6 +7,7 @@ _CAUTIONS = {
     "hubness": "Depends on how many images and queries there are: compare only within this table.",
     "class-agreement": "An image of another class can be a true influence: this is no accuracy.",
     "minority-share": "Not 0 but the chance level is what a method blind to the minority gets.",
+    "minority-recall": "Where pixels find the minority as well, likeness explains it.",
     "minority-auprc": "Chance is the share of the minority: read it beside that.",
     "norm-bias": "0 is unbiased, neither sign is better; it does not say which images matter.",
     "norm-bias-size": "0 is unbiased; an image that truly matters may also have large gradients.",
