@@ -47,7 +47,9 @@ def resolve(name):
 
 
 def test_every_hook_is_documented_with_its_arguments():
-    headings = re.findall(r"^## `(\w+)\((.*)\)`$", (DOCS / "reference" / "hooks.md").read_text(), re.MULTILINE)
+    headings = re.findall(
+        r"^## `(\w+)\((.*)\)`$", (DOCS / "reference" / "hooks.md").read_text(), re.MULTILINE
+    )
     documented = {name: [a for a in arguments.split(", ") if a] for name, arguments in headings}
     assert documented == HOOKS
 

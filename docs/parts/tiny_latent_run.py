@@ -14,7 +14,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 COLOURS = ["red", "green", "blue", "yellow", "orange", "purple"] * 2
 
-SCRIPT = '''
+SCRIPT = """
 import argparse, json
 from pathlib import Path
 
@@ -85,7 +85,7 @@ for epoch in range(args.num_train_epochs or 6):
         step += 1
     if epoch % 2:
         accelerator.save_state(f"{args.output_dir}/checkpoint-{step}")
-'''
+"""
 
 
 def make(folder: Path) -> None:

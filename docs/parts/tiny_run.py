@@ -14,7 +14,7 @@ NOISE = (7, 19)
 COPY = (23, 4)
 """The first is nearly the second."""
 
-SCRIPT = '''
+SCRIPT = """
 import argparse
 from pathlib import Path
 
@@ -55,7 +55,7 @@ for epoch in range(args.num_epochs):
         unet.save_pretrained(f"{args.output_dir}/checkpoint-{step}/unet")
 unet.save_pretrained(f"{args.output_dir}/unet")
 scheduler.save_pretrained(f"{args.output_dir}/scheduler")
-'''
+"""
 
 
 def make(folder: Path) -> None:

@@ -127,6 +127,18 @@ def test_estimate_answers_with_seconds_and_bytes(files):
     assert found["memory"] > 0
 
 
+def test_methods_on_features_are_estimated_too(files):
+    given = ("estimate", files["run"], "--train", files["train"], "--timesteps", 2, "--json")
+    features = answered(call(*given, "--method", "retrac-kernel", "--method", "trak-layers"))
+    both = answered(call(*given, "--method", "retrac-kernel", "--method", "diffusion-retrac"))
+    assert min(features["loading"], features["queries"], features["training"]) > 0
+    assert features["memory"] > 10**7
+    assert both["scores"] > features["scores"] / 2
+    refused = call(*given, "--method", "pixel-kernel")
+    assert refused.exit_code == 1
+    assert "no estimate of pixel-kernel" in refused.output
+
+
 def test_doctor_answers_with_its_findings_and_keeps_its_exit_code(files, tmp_path):
     found = answered(call("doctor", files["run"], "--train", files["train"], "--json"))
     assert found["usable"] is True

@@ -132,6 +132,7 @@ def retrain_without(
     procedure: Procedure,
     pictures: int,
     directory: Path,
+    seed: int = 0,
 ) -> Left:
     """Retrain without some images; the models differ in nothing else, neither order nor noise.
 
@@ -142,13 +143,16 @@ def retrain_without(
         procedure: How to train, and the seed of training and drawing.
         pictures: How many pictures each model draws.
         directory: Where results are kept; what is there already is not done again.
+        seed: 0: the order and the noise of training are the recipe's; others give others. Pictures
+            are always drawn from the recipe's noise.
     """
     recipe = procedure.recipe
     folder = directory / _fingerprint(images, queries, queries, procedure)
     everything = torch.arange(len(images))
+    prefix = f"seed{seed}-without-" if seed else "without-"
     trainings = {
-        folder / f"without-{_digest(repr(sorted(removal)))}.safetensors": Training(
-            everything, recipe.seed, removal
+        folder / f"{prefix}{_digest(repr(sorted(removal)))}.safetensors": Training(
+            everything, recipe.seed + seed, removal
         )
         for removal in removals
     }
