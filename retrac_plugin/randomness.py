@@ -22,8 +22,9 @@ Two uses never share a key: they differ in its length, or in a fixed number at a
 are ``(seed, side, sample, step, timestep, position, draw)`` for noise (``draws.noise``), ``(seed,
 side, sample, step)`` for timesteps (``draws.uniform``; sides are 1 and 2), ``(seed, 3, timestep,
 draw)`` for noise that all samples share (``draws.shared``), each noise with one number more for its
-offset, ``(0, 4, timestep, 0)`` for the probe of predictions (``model.outputs``), ``(seed, 0, id,
-draw)`` for a recorder's visit (``trace``), and pairs for projections, latents and controls.
+offset, ``(0, 4, timestep, 0)`` for the probe of predictions (``model.outputs``), ``(seed, 5,
+sample, 0)`` for what samples are disturbed by (``methods.layer_weights``), ``(seed, 0, id, draw)``
+for a recorder's visit (``trace``), and pairs for projections, latents and controls.
 """
 
 SAMPLE_KEY = "sample_key"

@@ -16,6 +16,7 @@ CHEAP = {
     "dattri-if-arnoldi": {"max_iter": 5},
     "dattri-if-cg": {"max_iter": 2},
     "dattri-if-lissa": {"recursion_depth": 2},
+    "kronfluence-ekfac-stratified": {"strata": 3},
     "dattri-trak": {"proj_dim": 64},
     "dattri-dtrak": {"proj_dim": 64},
     "captum-similarity": {"layers": ["leave"]},

@@ -72,6 +72,12 @@ def retrac_register_tasks() -> Iterable[TaskEntry]:
         needs=("diffusers", "peft", "sklearn"),
     )
     yield TaskEntry(
+        "faces-injected",
+        "the same people's photos with six digits and six photo patches among them",
+        _load_faces_injected,
+        needs=("diffusers", "peft", "sklearn"),
+    )
+    yield TaskEntry(
         "cifar-mnist",
         "the paper's 5,000 airplanes and 200 zeros at 16x16; bring the data with --data",
         lambda: _load_cifar_mnist("REDUCED"),
@@ -123,6 +129,12 @@ def _load_faces_lora() -> Any:
     with requires("the fine-tuning task", "all"):
         from retrac_adapters.tasks.faces_lora.task import FACES_LORA
     return FACES_LORA
+
+
+def _load_faces_injected() -> Any:
+    with requires("the task of source injection", "all"):
+        from retrac_adapters.tasks.faces_injected.task import FACES_INJECTED
+    return FACES_INJECTED
 
 
 def _load_cifar_mnist(size: str) -> Any:

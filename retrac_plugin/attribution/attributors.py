@@ -23,7 +23,7 @@ from retrac_plugin.attribution.rescaling import DIFFUSION_RETRAC, DIFFUSION_TRAC
 from retrac_plugin.attribution.scores import Scores
 from retrac_plugin.attribution.scoring import score
 from retrac_plugin.attribution.setting import Progress, Setting
-from retrac_plugin.attribution.train_side import own_products, train_products
+from retrac_plugin.attribution.train_side import kept_norms, own_products
 from retrac_plugin.checkpoints.checkpoint import Checkpoint
 from retrac_plugin.data.examples import Examples, ExampleSource
 from retrac_plugin.draws import Draws
@@ -137,8 +137,7 @@ class DiffusionAttributor:
         with self.bar(sides * len(source)) as bar:
             for at in self.setting.passes(bar.update):
                 if query_draws is None:
-                    nothing = at.zeros(0, at.engine.width)
-                    _, norms = train_products(at, source, self.train_draws, nothing)
+                    norms = kept_norms(at, source, self.train_draws)
                     products = norms * (norms * self.method.rescale(norms))
                 else:
                     products, norms = own_products(

@@ -45,6 +45,11 @@ class Breakdown:
         """Where each pair stands: ``(query, training sample) -> place``."""
         return {(query, sample): n for n, (query, sample) in enumerate(self.pairs.tolist())}
 
+    @cached_property
+    def has_shared_timesteps(self) -> bool:
+        """Whether all pairs have the same timesteps, at all checkpoints."""
+        return not bool((self.timesteps != self.timesteps[:1, :1]).any())
+
     def is_of(self, scores: Tensor) -> bool:
         """Say whether the terms sum to scores ``[query, train]``, up to rounding."""
         queries, samples = self.pairs.T

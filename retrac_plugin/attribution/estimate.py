@@ -79,7 +79,7 @@ def estimate(
             f"estimate: expected DiffusionTracIn or DiffusionReTrac and at least one query, got "
             f"{', '.join(others) or len(attributors)} and {num_queries}"
         )
-    encoding, cache = _encoding(train)
+    encoding, cache = encoding_of(train)
     first, source = attributors[0], ExampleSource(train, "train")
     plan = first.job.plan(source, num_queries, len(attributors))
     probe = Probe(first, train, plan, len(attributors))
@@ -87,7 +87,7 @@ def estimate(
     times, blocks = repeats * num_checkpoints, -(-num_queries // plan.queries_at_once)
     of_errors = 2 if repeats > 1 else 0  # of scores and of ranks
     values = (1 + of_errors) * num_queries * num_train + num_checkpoints * num_train
-    held = _IN_MEMORY * len(attributors) * num_queries * num_train * SCORE_BYTES
+    held = IN_MEMORY * len(attributors) * num_queries * num_train * SCORE_BYTES
     held += 0 if first.job.query_store else probe.query_bytes
     elsewhere = probe.device.type != "cpu"
     return Estimate(
@@ -100,16 +100,16 @@ def estimate(
         query_bytes=probe.query_bytes,
         blocks=blocks,
         scores=len(attributors)
-        * (values * SCORE_BYTES + HEADER_BYTES + _names(train, num_queries)),
+        * (values * SCORE_BYTES + HEADER_BYTES + bytes_of_names(train, num_queries)),
         cache=cache,
     )
 
 
-_IN_MEMORY = 3
+IN_MEMORY = 3
 """Scores are there as products, as their transpose, and summed."""
 
 
-def _names(train: Examples, num_queries: int) -> int:
+def bytes_of_names(train: Examples, num_queries: int) -> int:
     """Return the bytes of the images' names and prompts in a file of scores.
 
     The queries' are not known yet, and are taken to be as long as the training set's.
@@ -122,7 +122,7 @@ def _names(train: Examples, num_queries: int) -> int:
     return names + (names + prompts) * num_queries // max(1, len(train))
 
 
-def _encoding(train: Examples) -> tuple[float, int]:
+def encoding_of(train: Examples) -> tuple[float, int]:
     """Return the seconds and the bytes that encoding what is not yet encoded will take."""
     missing = train.missing if isinstance(train, FileExamples) else 0
     if not missing:

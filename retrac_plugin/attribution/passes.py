@@ -6,13 +6,14 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import torch
 from torch import Tensor
 
 from retrac_plugin.attribution.budget import saved_bytes
 from retrac_plugin.attribution.finite import FiniteCheck
+from retrac_plugin.attribution.keeping import NOTHING, Keeping
 from retrac_plugin.attribution.noising import Noising
 from retrac_plugin.checkpoints.checkpoint import Checkpoint, load_into
 from retrac_plugin.data.examples import Block, ExampleSource
@@ -77,6 +78,7 @@ class CheckpointPass:
         device: Where.
         batch_size: Samples per network pass; the noise draws of a timestep always share one.
         tick: Progress.
+        keep: Keeps what is finished.
     """
 
     model: DiffusionModel
@@ -86,6 +88,7 @@ class CheckpointPass:
     device: torch.device
     batch_size: int
     tick: Tick
+    keep: Keeping = NOTHING
     losses: LossFunction = field(init=False)
     attributed: Parameters = field(init=False)
     engine: GradientEngine = field(init=False)
@@ -150,6 +153,12 @@ class CheckpointPass:
         """Return how many samples share a network pass with all their draws."""
         timesteps_each, noise_each = draws.per_sample()
         return max(1, self.batch_size // (timesteps_each * noise_each))
+
+    @property
+    def identity(self) -> tuple[Any, ...]:
+        """All that decides what is made of a sample and its draws, to the last bit."""
+        make, device, size = self.make_engine, str(self.device), self.batch_size
+        return self.model, self.checkpoint, self.position, make, device, size
 
     def gradients_at_once(self) -> int:
         """Return how many whole gradients may be there beside the queries'."""

@@ -18,10 +18,14 @@ Zeros = Callable[..., Tensor]
 
 
 def query_gradients(
-    at: CheckpointPass, source: ExampleSource, draws: Draws, rescalings: Sequence[Rescaling]
+    at: CheckpointPass,
+    source: ExampleSource,
+    draws: Draws,
+    rescalings: Sequence[Rescaling],
+    zeros: Zeros | None = None,
 ) -> Tensor:
     """Return all queries' gradients at a checkpoint, ``[rescaling, query, width]``."""
-    return next(query_blocks(at, source, draws, rescalings, len(source)))
+    return next(query_blocks(at, source, draws, rescalings, len(source), zeros))
 
 
 def query_blocks(

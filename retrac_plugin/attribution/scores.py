@@ -18,7 +18,7 @@ from retrac_plugin.extras import requires
 
 FORMAT = 1
 
-_OPTIONAL = ("gradient_norms", "standard_errors", "rank_errors")
+_OPTIONAL = ("gradient_norms", "standard_errors", "rank_errors", "train_positions")
 _NAMES = ("train_names", "query_names", "prompts", "train_prompts")
 
 
@@ -50,6 +50,9 @@ class Scores:
         query_names: Likewise of each query.
         prompts: What each query was generated from, or none.
         train_prompts: What each training sample was told in words, or none.
+        train_positions: Where each column's sample lies in the training set ``[column]``, int64,
+            where only those have a column that are on some query's list; None: all have. ``about``
+            then says ``training_images``, how many there are.
     """
 
     values: Tensor
@@ -61,6 +64,12 @@ class Scores:
     query_names: tuple[str, ...] = ()
     prompts: tuple[str, ...] = ()
     train_prompts: tuple[str, ...] = ()
+    train_positions: Tensor | None = None
+
+    @property
+    def num_train(self) -> int:
+        """How many training samples were scored."""
+        return int(self.about.get("training_images", self.values.shape[1]))
 
     def proponents(self, k: int) -> Top:
         """Return, per query, the ``k`` training samples with the highest scores, highest first.
@@ -161,6 +170,8 @@ def _check_shapes(scores: Scores) -> None:
     errors = [e for e in (scores.standard_errors, scores.rank_errors) if e is not None]
     fitting = all(error.shape == values.shape for error in errors)
     fitting &= norms is None or norms.dim() == 2
+    places = scores.train_positions
+    fitting &= places is None or places.shape == values.shape[1:]
     counts: Mapping[str, int] = {
         "train_names": values.shape[1],
         "query_names": values.shape[0],

@@ -8,8 +8,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 
+from retrac_plugin import progress as showing
+from retrac_plugin.attribution.keeping import NOTHING, Keeping
 from retrac_plugin.attribution.passes import CheckpointPass, Tick
 from retrac_plugin.checkpoints.checkpoint import Checkpoint, check_checkpoints
 from retrac_plugin.errors import InputError
@@ -35,6 +36,7 @@ class Setting:
         device: Where to compute. The network is not moved.
         engine: What computes gradients.
         progress: See ``Progress``.
+        keep: Keeps what is finished of the training set's side.
     """
 
     model: DiffusionModel
@@ -43,6 +45,7 @@ class Setting:
     device: torch.device
     engine: EngineFactory
     progress: Progress
+    keep: Keeping = NOTHING
 
     @classmethod
     def build(
@@ -94,7 +97,13 @@ class Setting:
             self.device,
             batch_size or self.batch_size,
             tick,
+            self.keep,
         )
+
+    def identity(self, position: int, batch_size: int | None = None) -> tuple[Any, ...]:
+        """Return all that decides gradients at a checkpoint, to their last bits."""
+        size, device = batch_size or self.batch_size, str(self.device)
+        return self.model, self.checkpoints[position], position, self.engine, device, size
 
     def passes(self, tick: Tick, batch_size: int | None = None) -> Iterator[CheckpointPass]:
         """Yield every checkpoint, loaded in its turn and not kept."""
@@ -106,8 +115,7 @@ class Setting:
         """Return a progress bar over samples, a context manager."""
         if callable(self.progress):
             return self.progress(samples)
-        disable = None if self.progress is None else not self.progress
-        return tqdm(total=samples, desc=what, unit="sample", disable=disable, leave=False)
+        return showing.bar(samples, what, shown=self.progress)
 
     def zeros(self, *shape: int) -> Tensor:
         """Return scores of 0, in the model's floating type but never in less than float32."""

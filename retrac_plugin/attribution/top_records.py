@@ -17,6 +17,10 @@ class Ranked(Protocol):
         """See ``Scores``, like the others."""
 
     @property
+    def train_positions(self) -> Tensor | None:
+        """Where each column's sample lies in the training set."""
+
+    @property
     def train_names(self) -> tuple[str, ...]:
         """What each training sample is called."""
 
@@ -64,6 +68,7 @@ def top_records(scores: Ranked, k: int) -> Iterator[TopRecord]:
     Raises:
         InputError: If there are fewer training samples.
     """
+    places = scores.train_positions
     ends = {"highest": scores.proponents(k).indices, "lowest": scores.opponents(k).indices}
     for query in range(len(scores.values)):
         for side, indices in ends.items():
@@ -73,7 +78,7 @@ def top_records(scores: Ranked, k: int) -> Iterator[TopRecord]:
                     _name(scores.query_names, query),
                     side,
                     rank,
-                    train,
+                    train if places is None else int(places[train]),
                     _name(scores.train_names, train),
                     scores.values[query, train].item(),
                 )

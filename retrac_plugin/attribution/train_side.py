@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from math import prod
 
 import torch
 from torch import Tensor
 
+from retrac_plugin.attribution.in_parts import in_parts
+from retrac_plugin.attribution.keeping import Of
 from retrac_plugin.attribution.passes import CheckpointPass
 from retrac_plugin.attribution.query_side import add_query_gradients
 from retrac_plugin.attribution.rescaling import Rescaling
@@ -23,6 +25,30 @@ def train_products(
     """Return the train gradients' products ``[train, vector]`` and norms ``[train]``."""
     blocks = list(train_blocks(at, source, draws, vectors))
     return torch.cat([b.dots for b in blocks]), torch.cat([b.norms for b in blocks])
+
+
+def kept_products(
+    at: CheckpointPass, source: ExampleSource, draws: Draws, vectors: Tensor, of: Of
+) -> tuple[Tensor, Tensor]:
+    """Return the same, and keep what is finished of it.
+
+    Args:
+        at: The checkpoint.
+        source: The training samples.
+        draws: Their timesteps and noise.
+        vectors: ``[vector, width]``.
+        of: What the vectors are of, beside the checkpoint.
+    """
+
+    def make(part: ExampleSource) -> dict[str, Tensor]:
+        return dict(zip(_NAMES, train_products(at, part, draws, vectors), strict=True))
+
+    return _joined(in_parts(at, source, draws, of, make))
+
+
+def kept_norms(at: CheckpointPass, source: ExampleSource, draws: Draws) -> Tensor:
+    """Return the train gradients' norms ``[train]`` alone, and keep what is finished of them."""
+    return kept_products(at, source, draws, at.zeros(0, at.engine.width), Of((), ("norms",)))[1]
 
 
 def train_blocks(
@@ -50,6 +76,22 @@ def own_products(
     rescale: Rescaling,
 ) -> tuple[Tensor, Tensor]:
     """Return each train gradient's product with its own query gradient, and its norm."""
+
+    def make(part: ExampleSource) -> dict[str, Tensor]:
+        found = _own_products(at, part, train_draws, query_draws, rescale)
+        return dict(zip(_NAMES, found, strict=True))
+
+    of = Of((), ("own products", query_draws, rescale))
+    return _joined(in_parts(at, source, train_draws, of, make))
+
+
+def _own_products(
+    at: CheckpointPass,
+    source: ExampleSource,
+    train_draws: Draws,
+    query_draws: Draws,
+    rescale: Rescaling,
+) -> tuple[Tensor, Tensor]:
     dots, norms = [], []
     size = min(at.block_size(train_draws), at.block_size(query_draws), at.gradients_at_once())
     for block in source.blocks(size):
@@ -61,3 +103,12 @@ def own_products(
             dots.append(led.made.dots.diagonal().clone())  # a view keeps all others
             norms.append(led.made.norms)
     return torch.cat(dots), torch.cat(norms)
+
+
+_NAMES = ("products", "norms")
+
+
+def _joined(parts: Iterable[Mapping[str, Tensor]]) -> tuple[Tensor, Tensor]:
+    listed = list(parts)
+    products, norms = (torch.cat([part[name] for part in listed]) for name in _NAMES)
+    return products, norms

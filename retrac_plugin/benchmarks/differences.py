@@ -1,21 +1,21 @@
-"""Differences of two methods' LDS, with intervals that a statement can stand on.
+"""Differences of two methods' rank correlations, with intervals that a statement can stand on.
 
 Both methods answer the same queries about the same retrained models, so their difference is
 resampled in pairs: queries and subsets are drawn with replacement, each time the same for both.
-Queries alone would leave out that other subsets could have been drawn.
+Queries alone would leave out that other subsets could have been drawn. So it is with images that
+were left out, in the place of subsets.
 """
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import combinations
 from pathlib import Path
 
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from retrac_plugin.benchmarks.csv_files import write_records
 from retrac_plugin.benchmarks.interval import LEVEL
@@ -24,14 +24,21 @@ from retrac_plugin.benchmarks.task import Queries, Task
 from retrac_plugin.errors import InputError
 from retrac_plugin.errors.guards import reading
 from retrac_plugin.metrics.correlation import spearman_rows
+from retrac_plugin.metrics.evidence import Evidence
 from retrac_plugin.metrics.lds import retrained, subset_sums
+from retrac_plugin.metrics.leave_one_out import continued_sides
+from retrac_plugin.progress import over
 
 RESAMPLES = 1000
 
 
+Sides = Callable[[Tensor, Evidence], tuple[Tensor, Tensor]]
+"""``(scores [query, train], evidence) -> foretold, and what came of it``, ``[query, model]``."""
+
+
 @dataclass(frozen=True)
 class Difference:
-    """How far one method's LDS is above another's.
+    """How far one method's LDS, or another mean rank correlation, is above another's.
 
     Attributes:
         queries: The kind of query.
@@ -63,17 +70,45 @@ def lds_differences(task: Task, outcomes: Sequence[Outcome], seed: int = 0) -> l
         outcomes: The methods; those that failed are left out.
         seed: Of the resampling.
     """
-    scored = [outcome for outcome in outcomes if outcome.scores]
     kinds = [kind for kind in task.queries if has_truth(kind)]
-    return [found for kind in kinds for found in _of_kind(kind, scored, seed)]
+    return _of_kinds(kinds, outcomes, seed, _by_subsets)
 
 
-def _of_kind(kind: Queries, outcomes: Sequence[Outcome], seed: int) -> Iterator[Difference]:
+def continued_differences(
+    task: Task, outcomes: Sequence[Outcome], seed: int = 0
+) -> list[Difference]:
+    """Return the same of ``leave-one-out-continued``; images left out are resampled.
+
+    Args:
+        task: The task; kinds of query without that evidence give nothing.
+        outcomes: See ``lds_differences``, like ``seed``.
+        seed: Of the resampling.
+    """
+    kinds = [kind for kind in task.queries if kind.evidence.continued_changes is not None]
+    return _of_kinds(kinds, outcomes, seed, continued_sides)
+
+
+def _of_kinds(
+    kinds: Sequence[Queries], outcomes: Sequence[Outcome], seed: int, sides: Sides
+) -> list[Difference]:
+    scored = [outcome for outcome in outcomes if outcome.scores]
+    return [found for kind in kinds for found in _of_kind(kind, scored, seed, sides)]
+
+
+def _by_subsets(values: Tensor, evidence: Evidence) -> tuple[Tensor, Tensor]:
+    goodness = -retrained(evidence, *values.shape).losses.nanmean(0).T
+    return subset_sums(values, evidence), goodness
+
+
+def _of_kind(
+    kind: Queries, outcomes: Sequence[Outcome], seed: int, sides: Sides
+) -> Iterator[Difference]:
     reported = torch.arange(kind.held_back, len(kind.examples))
     evidence = kind.evidence.of_queries(reported)
-    values = [outcome.scores[kind.name].values[reported] for outcome in outcomes]
-    sums = torch.stack([subset_sums(each, evidence) for each in values])
-    goodness = -retrained(evidence, *values[0].shape).losses.nanmean(0).T
+    both = [sides(outcome.scores[kind.name].values[reported], evidence) for outcome in outcomes]
+    if not both:
+        return
+    sums, goodness = torch.stack([own for own, _ in both]), both[0][1]
     ours = _mean_correlations(sums, goodness)
     drawn = _resampled(sums, goodness, kind.name, seed)
     tails = torch.tensor([(1 - LEVEL) / 2, (1 + LEVEL) / 2], dtype=torch.float64)
@@ -89,7 +124,7 @@ def _resampled(sums: Tensor, goodness: Tensor, name: str, seed: int) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     queries, subsets = goodness.shape
     found = []
-    for _ in tqdm(range(RESAMPLES), desc=f"resampling, {name}", disable=None, leave=False):
+    for _ in over(range(RESAMPLES), f"resampling, {name}", "draw", leave=False):
         rows = torch.randint(queries, (queries,), generator=generator)
         columns = torch.randint(subsets, (subsets,), generator=generator)
         found.append(_mean_correlations(sums[:, rows][..., columns], goodness[rows][:, columns]))

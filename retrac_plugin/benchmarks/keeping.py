@@ -9,18 +9,22 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from retrac_plugin import plugins
 from retrac_plugin.attribution.scores import Scores
 from retrac_plugin.benchmarks.candidates import Candidate
 from retrac_plugin.benchmarks.code_files import code_of_module, code_of_plugin
 from retrac_plugin.benchmarks.digesting import Digester, UndigestibleError, digest_of
+from retrac_plugin.benchmarks.resuming import Parts
 from retrac_plugin.benchmarks.task import Task
 from retrac_plugin.checkpoints.checkpoint import Checkpoint
 from retrac_plugin.data.examples import Examples, ExampleSource
+from retrac_plugin.runs.run import Run
 
 OF_NO_SCORE = ("name", "about", "without")
 """Fields of a task that decide no score."""
@@ -47,6 +51,21 @@ class Keeper:
         self._code = functools.cache(code_of_plugin), functools.cache(code_of_module)
         self._names: dict[int, tuple[Candidate, str | None]] = {}
 
+    def parts(self, queries: Examples) -> Parts | None:
+        """Return what keeps the finished parts of the task's work; None: nothing does.
+
+        Args:
+            queries: The task's, of all kinds.
+        """
+        if self.folder is None:
+            return None
+        try:
+            job = self._task_digester().branch()
+        except UndigestibleError:  # which is told of where scores are not kept
+            return None
+        data = (self.task.train, queries)
+        return Parts(job, data, self.folder / "parts", self.tell, self.fresh)
+
     def find(self, candidate: Candidate, what: str = "scores") -> Scores | None:
         """Return what was kept, or None."""
         path = self._path(candidate, what)
@@ -71,15 +90,18 @@ class Keeper:
 
     def _name(self, candidate: Candidate) -> str | None:
         try:
-            if self._of_task is None:
-                self._of_task = _digester_of(self.task)
-            digester = self._of_task.branch()
+            digester = self._task_digester().branch()
             for part in self._decisive(candidate):
                 digester.add(part)
         except UndigestibleError as error:
             self.tell(f"the scores of {candidate.method} are not kept: {error}")
             return None
         return digester.hexdigest()[:32]
+
+    def _task_digester(self) -> Digester:
+        if self._of_task is None:
+            self._of_task = _digester_of(self.task)
+        return self._of_task
 
     def _decisive(self, candidate: Candidate) -> Iterator[Any]:
         """Yield what of a candidate decides scores, beyond the task."""
@@ -92,10 +114,24 @@ class Keeper:
         yield candidate.attributor
 
 
+def digester_of_run(run: Run, data: Iterable[Examples]) -> Digester:
+    """Return what has taken in all of a run, and of some examples, that decides scores."""
+    digester = _digester()
+    digester.add((run.model, list(run.checkpoints), run.train_draws))
+    for examples in data:
+        digester.add(list(_contents(examples)))
+    return digester
+
+
+def _digester() -> Digester:
+    digester = Digester({Checkpoint: _content_of})
+    digester.add((code_of_module(__name__), torch.__version__))
+    return digester
+
+
 def _digester_of(task: Task) -> Digester:
     """Return what has taken in all of a task that decides scores."""
-    digester = Digester({Checkpoint: _content_of})
-    digester.add(code_of_module(__name__))
+    digester = _digester()
     fields = {f.name: getattr(task, f.name) for f in dataclasses.fields(task)}
     for name in OF_NO_SCORE:
         del fields[name]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -30,6 +30,8 @@ class Removal:
         kind: Of which kind.
         repeats: Random sets of ``k`` images, each removed for all queries, to compare with.
         seed: Of the random sets.
+        seeds: How many models are trained without each set, whose order of images and noise
+            differ; effects are means over them.
     """
 
     k: int
@@ -37,6 +39,7 @@ class Removal:
     kind: str = "generated"
     repeats: int = 7
     seed: int = 0
+    seeds: int = 1
 
     def at_random(self, train: int) -> list[tuple[int, ...]]:
         """Return the random sets."""
@@ -46,7 +49,7 @@ class Removal:
 
 
 class Effect(NamedTuple):
-    """What removals did to queries, ``[..., query]``."""
+    """What removals did to queries, ``[seed, ..., query]``."""
 
     rise: Tensor
     """Of the loss, over the full model's."""
@@ -77,23 +80,30 @@ def removal_rows(task: Task, outcomes: Sequence[Outcome], removal: Removal) -> l
     }
     at_random = removal.at_random(len(task.train))
     distinct = list(dict.fromkeys([(), *at_random, *(one for own in sets.values() for one in own)]))
-    trained = dict(zip(distinct, _retrained(task, distinct), strict=True))
-    full = trained[()]
+    trained = [
+        dict(zip(distinct, _retrained(task, distinct, seed), strict=True))
+        for seed in range(removal.seeds)
+    ]
 
     def effect(removed: Sequence[tuple[int, ...]]) -> Effect:
-        parts = [
-            _effect(full, trained[one], kind.name, query)
-            for one, query in zip(removed, wanted, strict=True)
-        ]
-        return Effect(*map(torch.stack, zip(*parts, strict=True)))
+        return _joined(
+            _joined(
+                _effect(models[()], models[one], kind.name, query)
+                for one, query in zip(removed, wanted, strict=True)
+            )
+            for models in trained
+        )
 
-    chance = Effect(
-        *map(torch.stack, zip(*(effect([one] * len(wanted)) for one in at_random), strict=True))
-    )
-    rows = list(_rows(AT_RANDOM, removal, Effect(chance.rise.mean(0), chance.move.mean(0)), chance))
+    by_set = [effect([one] * len(wanted)) for one in at_random]
+    chance = Effect(*(torch.stack(parts, dim=1) for parts in zip(*by_set, strict=True)))
+    rows = list(_rows(AT_RANDOM, removal, Effect(chance.rise.mean(1), chance.move.mean(1)), chance))
     for method, own in sets.items():
         rows += _rows(method, removal, effect(own), chance)
     return rows
+
+
+def _joined(effects: Iterable[Effect]) -> Effect:
+    return Effect(*map(torch.stack, zip(*effects, strict=True)))
 
 
 def check(task: Task, removal: Removal) -> Queries:
@@ -110,6 +120,8 @@ def check(task: Task, removal: Removal) -> Queries:
         )
     kind = kinds[removal.kind]
     most = len(kind.examples) - kind.held_back
+    if removal.seeds < 1:
+        raise InputError(f"removal: expected at least 1 seed, got {removal.seeds}")
     if not (1 <= removal.queries <= most and 1 <= removal.k < len(task.train)):
         raise InputError(
             f"cannot remove {removal.k} images for {removal.queries} queries: there are "
@@ -118,8 +130,10 @@ def check(task: Task, removal: Removal) -> Queries:
     return kind
 
 
-def _retrained(task: Task, removed: Sequence[tuple[int, ...]]) -> list[After]:
-    return [] if task.without is None else task.without(removed)
+def _retrained(task: Task, removed: Sequence[tuple[int, ...]], seed: int) -> list[After]:
+    if task.without is None:
+        return []
+    return task.without(removed, seed) if seed else task.without(removed)
 
 
 def _effect(full: After, after: After, kind: str, query: int) -> Effect:
@@ -131,11 +145,12 @@ def _effect(full: After, after: After, kind: str, query: int) -> Effect:
 
 
 def _rows(method: str, removal: Removal, effect: Effect, chance: Effect) -> Iterator[Row]:
-    more = (effect.rise > chance.rise).double() + (effect.rise == chance.rise).double() / 2
+    own = effect.rise[:, None]
+    more = (own > chance.rise).double() + (own == chance.rise).double() / 2
     values = {
-        "removal-rise": effect.rise,
-        "removal-picture": effect.move,
-        "removal-hurts-more": more.mean(0),
+        "removal-rise": effect.rise.mean(0),
+        "removal-picture": effect.move.mean(0),
+        "removal-hurts-more": more.mean((0, 1)),
     }
     for name, parts in values.items():
         if parts.isfinite().all():

@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from retrac_plugin.benchmarks.interval import Measured, measured
 from retrac_plugin.benchmarks.outcome import Outcome
@@ -21,6 +20,7 @@ from retrac_plugin.metrics import Evidence
 from retrac_plugin.metrics.lds import lds, one_retraining
 from retrac_plugin.metrics.numeric import numeric
 from retrac_plugin.plugins import FAILURES, one_line
+from retrac_plugin.progress import bar
 
 CEILING, ATTAINABLE, CONSTANT = "(one retraining)", "(best possible)", "(constant scores)"
 """Rows that are no method's: see ``control_rows``."""
@@ -87,13 +87,13 @@ def measure(
     ]
     wanted = list(product(reported, metrics))
     total = len(wanted) * len(outcomes)
-    with tqdm(total=total, desc="measuring", unit="row", disable=None) as bar:
+    with bar(total, "measuring", "row", leave=True) as progress:
         for (kind, evidence), entry in wanted:
             for outcome in outcomes:
                 own = norms if norms is not None else _own_norms(outcome, kind)
                 known = replace(evidence, gradient_norms=own, self_influence=outcome.self_influence)
                 rows.append(_row(outcome, kind, entry, known, seed))
-                bar.update()
+                progress.update()
             if entry.name == "lds":
                 rows.extend(control_rows(kind.name, evidence, seed))
     return rows

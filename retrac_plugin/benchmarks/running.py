@@ -15,7 +15,11 @@ import torch
 from retrac_plugin import plugins
 from retrac_plugin.benchmarks.curve import METHODS as CURVED
 from retrac_plugin.benchmarks.curve import curve, write_points
-from retrac_plugin.benchmarks.differences import lds_differences, write_differences
+from retrac_plugin.benchmarks.differences import (
+    continued_differences,
+    lds_differences,
+    write_differences,
+)
 from retrac_plugin.benchmarks.figures import draw_figures
 from retrac_plugin.benchmarks.figures.curve import lds_by_passes
 from retrac_plugin.benchmarks.removal import Removal, check, removal_rows
@@ -102,6 +106,9 @@ def run(  # noqa: PLR0913, PLR0917
     write_differences(differences, files["differences.csv"])
     write_markdown(rows, differences, files["table.md"])
     written = [*files.values(), *draw_figures(task, outcomes, rows, out)]
+    if left_out := continued_differences(task, outcomes, seed):
+        written.append(out / "differences-continued.csv")
+        write_differences(left_out, written[-1])
     return [*written, *_curve(task, out, tell)] if by_draws else written
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from retrac_plugin.attribution.checking import check_scores, check_self_influence
+from retrac_plugin.attribution.keeping import NOTHING, Keeping
 from retrac_plugin.attribution.peak_memory import PeakMemory
 from retrac_plugin.attribution.scores import Scores
 from retrac_plugin.benchmarks.candidates import Candidate, candidates
@@ -23,6 +24,7 @@ from retrac_plugin.benchmarks.outcome import (
     has_truth,
     outcome_of,
 )
+from retrac_plugin.benchmarks.resuming import kept
 from retrac_plugin.benchmarks.task import Task
 from retrac_plugin.data.examples import Examples, ExampleSource
 from retrac_plugin.model.devices import usable_device, wait_for
@@ -39,7 +41,7 @@ def score_methods(
     task: Task,
     methods: Iterable[str],
     tell: Tell,
-    kept: Path | None = None,
+    folder: Path | None = None,
     self_influence: bool = False,
     fresh: bool = False,
 ) -> list[Outcome]:
@@ -52,7 +54,7 @@ def score_methods(
         task: The task.
         methods: Names of attributors.
         tell: Says what is going on.
-        kept: Folder where each method's scores are kept as soon as they are known, and found by a
+        folder: Folder where each method's scores are kept as soon as they are known, and found by a
             run that goes on after another; their seconds are those of the run that computed them.
         self_influence: Whether to compute that too, of methods that offer it; its cost is not
             counted.
@@ -66,20 +68,38 @@ def score_methods(
             ready += candidates(task, method, choose)
         except FAILURES as error:  # a third party's constructor may raise anything
             failed[method] = one_line(error)
-    keeper = Keeper(task, kept, tell, fresh)
-    own = partial(_self_influence, task, keeper, tell) if self_influence else None
+    keeper = Keeper(task, folder, tell, fresh)
+    queries = all_queries(task)
+    parts = keeper.parts(queries)
+    if parts is not None:
+        parts.tell_of_them()
+    own = partial(_self_influence, task, keeper, parts or NOTHING, tell) if self_influence else None
     scored: dict[str, list[Scored]] = {}
-    for one in _all_scored(task, ready, keeper, tell, failed):
+    work = _Work(task, queries, parts or NOTHING)
+    for one in _all_scored(work, ready, keeper, tell, failed):
         scored.setdefault(one.candidate.method, []).append(one)
-    return [
+    outcomes = [
         outcome_of(task, scored[name], own) if name in scored else Outcome(name, reason=reason)
         for name in methods
         if (reason := failed.get(name, "")) or name in scored
     ]
+    if parts is not None:
+        parts.remove()  # all scores are kept by now
+    return outcomes
+
+
+@dataclass(frozen=True, eq=False)
+class _Work:
+    """What candidates are scored on."""
+
+    task: Task
+    queries: Examples
+    """Of all kinds."""
+    keep: Keeping
 
 
 def _all_scored(
-    task: Task, ready: list[Candidate], keeper: Keeper, tell: Tell, failed: dict[str, str]
+    work: _Work, ready: list[Candidate], keeper: Keeper, tell: Tell, failed: dict[str, str]
 ) -> Iterator[Scored]:
     """Yield what was kept, then what is scored now, and keep that."""
     lacking = []
@@ -92,7 +112,7 @@ def _all_scored(
             yield Scored(candidate, known, cost["seconds"], cost["peak_bytes"])
     for group in _groups(lacking):
         tell(f"scoring {', '.join(dict.fromkeys(candidate.method for candidate in group))}")
-        for one in _score(task, group, failed):
+        for one in _score(work, group, failed):
             cost = {"seconds": one.seconds, "peak_bytes": one.peak_bytes}
             keeper.keep(one.candidate, replace(one.scores, about={**one.scores.about, COST: cost}))
             yield one
@@ -105,27 +125,31 @@ def _groups(ready: Sequence[Candidate]) -> list[list[Candidate]]:
     return list(shared.values())
 
 
-def _score(task: Task, group: list[Candidate], failed: dict[str, str]) -> Iterator[Scored]:
+def _score(work: _Work, group: list[Candidate], failed: dict[str, str]) -> Iterator[Scored]:
     """Yield the scores of a group; if one of it fails, of each method that is left on its own."""
     together, left = group[0].together or _one_by_one, list(group)
-    queries, train = all_queries(task), len(ExampleSource(task.train, "train"))
-    attributors = [candidate.attributor for candidate in group]
+    task, queries, keep = work.task, work.queries, work.keep
+    train = len(ExampleSource(task.train, "train"))
+    attributors = [kept(candidate.attributor, keep) for candidate in group]
     device = usable_device(task.device or next(task.model.network.parameters()).device)
-    start = time.perf_counter()
+    start, before = time.perf_counter(), keep.saved
     try:
         with PeakMemory(device) as peak:
             for scores in together(attributors, task.train, queries):
                 checked = check_scores(scores, left[0].method, len(queries), train)
                 wait_for(device)  # or these would be the seconds of asking for it
-                seconds = checked.about.get("seconds", time.perf_counter() - start)
-                yield Scored(left.pop(0), checked, seconds, peak.bytes)
+                earlier = keep.saved - before
+                taken = time.perf_counter() - start + earlier
+                seconds = checked.about.get("seconds", taken)
+                # Of what an earlier call did, nobody knows any more what memory it took.
+                yield Scored(left.pop(0), checked, seconds, None if earlier else peak.bytes)
     except FAILURES as error:  # a third party's method may raise anything
         methods = list(dict.fromkeys(candidate.method for candidate in group))
         if len(methods) == 1:
             failed[methods[0]] = one_line(error)
             return
         for method in dict.fromkeys(candidate.method for candidate in left):
-            yield from _score(task, [c for c in left if c.method == method], failed)
+            yield from _score(work, [c for c in left if c.method == method], failed)
 
 
 def _one_by_one(attributors: Sequence[Any], train: Examples, queries: Examples) -> Iterator[Scores]:
@@ -133,9 +157,11 @@ def _one_by_one(attributors: Sequence[Any], train: Examples, queries: Examples) 
         yield attributor.attribute(train, queries)
 
 
-def _self_influence(task: Task, keeper: Keeper, tell: Tell, candidate: Candidate) -> Tensor | None:
+def _self_influence(
+    task: Task, keeper: Keeper, keep: Keeping, tell: Tell, candidate: Candidate
+) -> Tensor | None:
     """Return a method's self-influence, None if it offers none."""
-    compute = getattr(candidate.attributor, "self_influence", None)
+    compute = getattr(kept(candidate.attributor, keep), "self_influence", None)
     if compute is None:
         return None
     known = keeper.find(candidate, "self-influence")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -46,8 +46,17 @@ class After(NamedTuple):
     that no model drew are not there."""
 
 
-Without = Callable[[Sequence[tuple[int, ...]]], list[After]]
-"""Trains models without some images each; none: the full model, by the same seed."""
+class Without(Protocol):
+    """Trains models without some images each; none: the full model, by the same seed."""
+
+    def __call__(self, removals: Sequence[tuple[int, ...]], seed: int = 0) -> list[After]:
+        """Return what each model makes of the queries.
+
+        Args:
+            removals: Positions in the training set of what each model does without.
+            seed: 0: the order of images and the noise of training are the task's own; others give
+                others. Only given where it is not 0.
+        """
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -168,6 +169,21 @@ def load_into(
         dtype = computed if _is_for_storage(value) else value.dtype
         loaded[name] = source.to(device=device, dtype=dtype)
     return loaded
+
+
+def network_at(network: nn.Module, checkpoint: Checkpoint, device: torch.device) -> nn.Module:
+    """Return a copy of a network on ``device`` that holds a checkpoint's values; see ``load_into``.
+
+    Raises:
+        CheckpointError: As ``load_into``.
+    """
+    made = copy.deepcopy(network).to(device)
+    values = load_into(network, checkpoint, device)
+    own = dict(made.named_parameters()) | dict(made.named_buffers())
+    with torch.no_grad():
+        for name, value in values.items():
+            own[name].copy_(value)
+    return made
 
 
 def _is_for_storage(tensor: Tensor) -> bool:

@@ -15,8 +15,9 @@ from retrac_plugin.cli.job import Job, job
 from retrac_plugin.cli.methods import check_method, methods
 from retrac_plugin.cli.output import check_output
 from retrac_plugin.cli.paging import page, try_page
+from retrac_plugin.cli.resuming import resuming
 from retrac_plugin.cli.scoring import from_store, scored
-from retrac_plugin.cli.showing import named, page_of
+from retrac_plugin.cli.showing import named, of_columns, page_of
 from retrac_plugin.cli.telling import tell
 from retrac_plugin.cli.top_lists import answer_of, top_lists, write_tops
 from retrac_plugin.cli.training import EXISTING, prepared
@@ -50,7 +51,7 @@ if TYPE_CHECKING:
     type=click.IntRange(1),
     default=8,
     show_default=True,
-    help="Proponents and opponents to print for each picture.",
+    help="Proponents and opponents to print for each picture; of a smaller training set, all.",
 )
 @repeats
 @click.option(
@@ -65,6 +66,12 @@ if TYPE_CHECKING:
     help="With --store, for diffusion-tracin and diffusion-retrac: compute the exact scores of so "
     "many images at either end of each picture's list, and say how many of the ten highest may be "
     "missing.",
+)
+@click.option(
+    "--index",
+    is_flag=True,
+    help="With --store, for diffusion-tracin and diffusion-retrac: find the extreme images by an "
+    "approximate index (extra `index`), which the first such call makes and the store keeps.",
 )
 @click.option(
     "--out",
@@ -87,6 +94,7 @@ def attribute(
     repeats: int | None,
     store: Path | None,
     exact: int | None,
+    index: bool,
     out: Path,
     breakdown: bool,
     page: bool,
@@ -100,29 +108,25 @@ def attribute(
     did, once.
     """
     from retrac_plugin.attribution.checking import check_scores
-    from retrac_plugin.errors import InputError
 
-    source = from_store(store, exact, breakdown)
+    source = from_store(store, exact, index, breakdown, top, job.computing.max_memory)
     _check(methods, out, breakdown)
     found = job.read_run()
     tell(found.description)
     examples = job.train_examples(found)
     pictures = job.query_examples(found, queries, prompt)
-    if top > len(examples):
-        raise InputError(f"--top {top} is larger than the training set ({len(examples)})")
+    top = min(top, len(examples))
     attributors = job.chosen(found, methods, len(examples))
-    every = scored(attributors, prepared(examples), pictures, found, repeats, source)
+    data = prepared(examples), pictures
+    work = None if source else out / "work"
+    attributors, done = resuming(attributors, found, data, work)
+    every = scored(attributors, *data, found, repeats, source)
     kept = {}
     for name, returned in every:
+        examples = of_columns(returned, data[0])
         checked = check_scores(returned, name, len(pictures), len(examples))
-        scores = named(checked, job, (name, attributors[name]), examples, pictures, prompt)
-        file = out / f"{name}.safetensors"
-        scores.save(file)
-        write_tops(scores, top, file.with_suffix(".csv"))
-        kept[name] = scores
-        tell(f"\n{name}: scores [query, train] in {file}{_errors(scores)}")
-        for line in top_lists(scores, top):
-            tell(f"  {line}")
+        kept[name] = named(checked, job, (name, attributors[name]), examples, pictures, prompt)
+        _write(kept[name], top, out / f"{name}.safetensors")
     split = broken_down(attributors, kept, examples, pictures, top, out) if breakdown else []
     findings, written = found.description.splitlines(), None
     if page:
@@ -131,6 +135,7 @@ def attribute(
             lambda: page_of(every_score, split, examples, pictures, top, findings),
             out / "index.html",
         )
+    done()
     answer(lambda: answer_of(kept, top, out, findings, written))
 
 
@@ -142,6 +147,14 @@ def _check(methods: tuple[str, ...], out: Path, breakdown: bool) -> None:
         check_output(out / f"{name}.csv")
         if breakdown:
             check_output(file_of(name, out))
+
+
+def _write(scores: Scores, top: int, file: Path) -> None:
+    scores.save(file)
+    write_tops(scores, top, file.with_suffix(".csv"))
+    tell(f"\n{file.stem}: scores [query, train] in {file}{_errors(scores)}")
+    for line in top_lists(scores, top):
+        tell(f"  {line}")
 
 
 def _errors(scores: Scores) -> str:

@@ -49,6 +49,20 @@ from retrac_plugin.cli.voice import answer, as_json, quiet
     help="Also retrain without so many of each method's proponents of a few generated queries.",
 )
 @click.option(
+    "--remove-queries",
+    type=click.IntRange(1),
+    default=6,
+    show_default=True,
+    help="With --remove: of how many generated queries.",
+)
+@click.option(
+    "--remove-seeds",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="With --remove: how many models are retrained without each set of images.",
+)
+@click.option(
     "--fresh",
     is_flag=True,
     help="Compute everything anew. By default scores that an earlier run kept are used again, if "
@@ -80,6 +94,8 @@ def benchmark(
     device: str | None,
     threads: int | None,
     remove: int | None,
+    remove_queries: int,
+    remove_seeds: int,
     fresh: bool,
     page: bool,
     curve: bool,
@@ -116,7 +132,9 @@ def benchmark(
         answer(lambda: {"ground_truth": truth})
         return
     measures = list(plugins.metrics()) if metrics is None else _names(metrics)
-    removal = None if remove is None else Removal(remove)
+    removal = (
+        None if remove is None else Removal(remove, queries=remove_queries, seeds=remove_seeds)
+    )
     names = methods_of(methods)
     written = run(source, names, measures, out, seed, device, tell, removal, fresh, curve)
     for path in written:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import asdict
 from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -22,6 +23,7 @@ from retrac_plugin.cli.voice import answer, as_json, quiet
 
 if TYPE_CHECKING:
     from retrac_plugin.attribution.estimate import Estimate
+    from retrac_plugin.data.image_files import FileExamples
     from retrac_plugin.store.estimating import StoreEstimate
 
 STARTED = time.perf_counter()
@@ -31,6 +33,7 @@ STARTED = time.perf_counter()
 @click.command(
     epilog=example(
         "retrac estimate runs/photos --train photos --queries 16",
+        "retrac estimate runs/photos --train photos --queries 16 --method best",
         "retrac estimate runs/photos --train photos --method best --store",
     )
 )
@@ -63,8 +66,6 @@ def estimate(
     A few batches of the training set are timed on this machine, as busy as it is now, and counted
     up. Of a latent model a few images are encoded for that, and stay in the cache.
     """
-    from retrac_plugin.attribution.estimate import estimate as estimate_cost
-
     found = job.read_run()
     examples = job.train_examples(found)
     attributors = job.chosen(found, methods, len(examples))
@@ -73,16 +74,56 @@ def estimate(
         _print_store(filling, len(examples))
         answer(lambda: {"training_images": len(examples), **filling._asdict()})
         return
-    times = repeats_of(found, repeats)
     starting = time.perf_counter() - STARTED
-    cost = estimate_cost([*attributors.values()], examples, queries, times)
+    cost, drawn = _of_methods(attributors, examples, queries, repeats, repeats_of(found, repeats))
     tell(
         f"{len(examples)} training images, {queries} queries, {len(found.checkpoints)} "
-        f"checkpoints, drawn {times} times, queries in {cost.blocks} blocks"
+        f"checkpoints, {drawn}, queries in {cost.blocks} blocks"
     )
     _print(cost, starting, job.training.cache)
     told = {"training_images": len(examples), "starting": starting, **asdict(cost)}
     answer(lambda: {**told, "seconds": starting + cost.seconds})
+
+
+def _of_methods(
+    attributors: Mapping[str, Any],
+    examples: FileExamples,
+    queries: int,
+    repeats: int | None,
+    of_run: int,
+) -> tuple[Estimate, str]:
+    """Return what methods take, the paper's two and those on features, and how often they draw.
+
+    Args:
+        attributors: By name.
+        examples: The training set.
+        queries: How many.
+        repeats: How often all is drawn; None: as each kind does unless told otherwise.
+        of_run: How often the paper's two draw.
+    """
+    from retrac_plugin.attribution.attributors import DiffusionAttributor
+    from retrac_plugin.attribution.estimate import estimate
+    from retrac_plugin.errors import InputError
+    from retrac_plugin.methods.attributor import FeatureAttributor
+    from retrac_plugin.methods.estimating import estimate_features, together
+
+    kinds = (
+        (DiffusionAttributor, estimate, of_run),
+        (FeatureAttributor, estimate_features, repeats or 1),
+    )
+    costs, drawn = [], []
+    left = dict(attributors)
+    for kind, estimate_kind, times in kinds:
+        own = [name for name, each in left.items() if isinstance(each, kind)]
+        if own:
+            costs.append(estimate_kind([left.pop(name) for name in own], examples, queries, times))
+            drawn.append(f"drawn {times} times")
+    if left:
+        raise InputError(
+            f"estimate: no estimate of {', '.join(left)}, expected diffusion-tracin, "
+            "diffusion-retrac or a method on features"
+        )
+    return together(costs), " and ".join(dict.fromkeys(drawn))
 
 
 def _print(cost: Estimate, starting: float, cache: Path) -> None:

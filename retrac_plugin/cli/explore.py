@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,6 +14,11 @@ from retrac_plugin.cli.methods import methods
 from retrac_plugin.cli.showing import named, page_of
 from retrac_plugin.cli.telling import tell
 from retrac_plugin.cli.training import prepared
+from retrac_plugin.cli.voice import answer, as_json, quiet
+
+if TYPE_CHECKING:
+    from retrac_plugin.explore.asking import Draw
+    from retrac_plugin.runs.run import Run
 
 
 @click.command(
@@ -33,12 +40,15 @@ from retrac_plugin.cli.training import prepared
 @click.option(
     "--port", type=click.IntRange(1, 65535), help="Default: the first free one from 7860."
 )
+@quiet
+@as_json
 @job()
 def explore(store: Path, methods: tuple[str, ...], host: str, port: int | None, job: Job) -> None:
-    """Drop a picture into a page in the browser, and see which training images made it.
+    """Drop a picture into a page in the browser, or draw one, and see what made it.
 
     The page of `retrac attribute`, alive: the training set's features come from a store, so an
-    answer takes seconds. It is served to this machine alone, and no picture is kept.
+    answer takes seconds. Where the run has a pipeline, it draws pictures by their seed, or of a
+    prompt. The page is served to this machine alone, and no picture is kept.
     """
     from retrac_plugin.data.image_files import FileExamples
     from retrac_plugin.explore.app import check_host, serving
@@ -54,7 +64,7 @@ def explore(store: Path, methods: tuple[str, ...], host: str, port: int | None, 
     attributors = job.chosen(found, methods, len(examples))
     features_of_all(attributors)  # or one is refused, before anything is served
 
-    def answer(pictures: FileExamples) -> str:
+    def make(pictures: FileExamples) -> str:
         every = attribute_from(kept, attributors, examples, pictures)
         scores = [
             named(one, job, (name, attributors[name]), examples, pictures) for name, one in every
@@ -66,7 +76,16 @@ def explore(store: Path, methods: tuple[str, ...], host: str, port: int | None, 
 
     run = job.training.run.resolve().name
     lead = f"{len(examples):,} training images of {run}, by {', '.join(attributors)}."
-    explorer = Explorer(read, answer, takes_prompts=bool(examples.prompts))
+    told = bool(examples.prompts) or getattr(found.drawer, "takes_prompts", False)
+    explorer = Explorer(read, make, told, _drawing(found, job.computing.device))
     with serving(explorer, lead, host, port) as app:
         tell(f"{lead} Open {app.local_url} (Ctrl-C stops it)")
+        answer(lambda: {"url": app.local_url, "methods": list(attributors)})
         app.block_thread()
+
+
+def _drawing(run: Run, device: str | None) -> Draw | str:
+    """Return what draws as the run does, or why nothing does."""
+    if isinstance(run.drawer, str):
+        return run.drawer
+    return partial(run.drawer.draw, device=run.device(device))

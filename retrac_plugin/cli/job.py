@@ -13,7 +13,6 @@ from retrac_plugin.cli.methods import chosen
 from retrac_plugin.cli.packing import Decorator, packed
 from retrac_plugin.cli.reading import Reading, reading
 from retrac_plugin.cli.training import Training, training
-from retrac_plugin.cli.voice import voice
 
 if TYPE_CHECKING:
     from retrac_plugin.data.image_files import FileExamples
@@ -66,7 +65,6 @@ class Job:
                 run.checkpoints,
                 train_draws=run.train_draws,
                 query_draws=self.draws.rule(takes_alike(kind)),
-                progress=not voice().quiet,
                 **self.computing.given(),
             )
             for kind in kinds

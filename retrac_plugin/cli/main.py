@@ -10,6 +10,7 @@ import click
 from retrac_plugin import plugins
 from retrac_plugin.cli.wording import in_options
 from retrac_plugin.errors import RetracError
+from retrac_plugin.progress import LINES, shown_as
 
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as shells have it; 1 is an error of ours, 2 a wrong command line."""
@@ -37,7 +38,8 @@ class PluginCommands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; what went wrong outside this program becomes a line, not a traceback."""
         try:
-            return super().invoke(ctx)
+            with shown_as(LINES):
+                return super().invoke(ctx)
         except RetracError as error:
             raise click.ClickException(in_options(str(error), _parameters(self, ctx))) from error
         except OSError as error:  # a file or a disk, named by it; click knows of closed pipes

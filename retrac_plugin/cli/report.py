@@ -11,7 +11,7 @@ import click
 from retrac_plugin.cli.examples import example
 from retrac_plugin.cli.paging import write_own
 from retrac_plugin.cli.training import EXISTING
-from retrac_plugin.cli.voice import quiet
+from retrac_plugin.cli.voice import answer, as_json, quiet
 
 if TYPE_CHECKING:
     from retrac_plugin.attribution.breakdown_files import Breakdown
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     help="The page. Default: index.html beside the first file of scores.",
 )
 @quiet
+@as_json
 def report(files: tuple[Path, ...], train: Path, queries: Path | None, out: Path | None) -> None:
     """Make a page from scores on disk, to look at in a browser.
 
@@ -59,7 +60,9 @@ def report(files: tuple[Path, ...], train: Path, queries: Path | None, out: Path
         raise click.UsageError("expected one file of self-influence at most")
     made = _of_scores(scores, splits, selves, train, queries) if scores and queries else None
     page = render(made or _of_selves(selves[0], train))
-    write_own(page, out or files[0].parent / "index.html")
+    path = out or files[0].parent / "index.html"
+    write_own(page, path)
+    answer(lambda: {"page": path})
 
 
 def _read(files: Sequence[Path]) -> tuple[list[Scores], list[Breakdown], list[SelfInfluence]]:

@@ -8,11 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from retrac_plugin.cli.drawing import repeats_of
+from retrac_plugin.cli.numbers import size
 from retrac_plugin.cli.telling import tell
 
 if TYPE_CHECKING:
     from retrac_plugin.attribution.scores import Scores
     from retrac_plugin.runs.run import Run
+    from retrac_plugin.store.index import About
+    from retrac_plugin.store.store import Store
+
+MATRIX_BYTES = 2**30
+"""Of scores from a store: with more, only those of listed images are kept."""
 
 
 def scored(
@@ -63,10 +69,16 @@ class FromStore:
     Attributes:
         folder: Where it lies.
         exact: How many images at either end of each list are computed exactly; None: none.
+        index: Whether the extreme images are found by an index.
+        top: How many are printed of either end.
+        max_memory: Bytes that scores of all images may take, such as ``"2GB"``; None: 1 GiB.
     """
 
     folder: Path
     exact: int | None
+    index: bool
+    top: int
+    max_memory: str | None
 
     def scored(
         self, attributors: Mapping[str, Any], train: Any, queries: Any, repeats: int | None
@@ -82,6 +94,9 @@ class FromStore:
             for attributor in attributors.values():
                 check_exact(attributor)
         store = Store.open(self.folder)
+        if self.index or self._is_too_large(attributors, train, queries):
+            yield from self._listed(store, attributors, train, queries)
+            return
         for name, scores in attribute_from(store, attributors, train, queries):
             if self.exact is None:
                 yield name, scores
@@ -90,9 +105,53 @@ class FromStore:
             tell(_told(found))
             yield name, found
 
+    def _is_too_large(self, attributors: Mapping[str, Any], train: Any, queries: Any) -> bool:
+        """Whether the scores of all images are not to be held.
 
-def from_store(folder: Path | None, exact: int | None, breakdown: bool) -> FromStore | None:
-    """Return where answers come from, None if they are computed.
+        Raises:
+            InputError: If they are, and exact ones are asked for, which stand among them.
+        """
+        from retrac_plugin.attribution.budget import as_bytes
+        from retrac_plugin.errors import InputError
+
+        bytes_ = len(attributors) * len(queries) * len(train) * 4
+        most = MATRIX_BYTES if self.max_memory is None else as_bytes(self.max_memory)
+        if bytes_ > most and self.exact is not None:
+            raise InputError(
+                f"--exact: the scores of {len(train):,} images for {len(queries):,} pictures take "
+                f"{size(bytes_)}, and {size(most)} are allowed. Ask with fewer pictures at a time, "
+                "or give --max-memory"
+            )
+        return bytes_ > most
+
+    def _listed(
+        self, store: Store, attributors: Mapping[str, Any], train: Any, queries: Any
+    ) -> Iterator[tuple[str, Scores]]:
+        from retrac_plugin.report.of_scores import DEPTHS
+        from retrac_plugin.store.indexed import by_index
+        from retrac_plugin.store.top_lists import listed_from, scanned
+
+        depth = min(max(self.top, DEPTHS[0]), len(train))
+        find = by_index(store, _tell_of_index) if self.index else scanned
+        found = listed_from(store, attributors, train, queries, depth, find)
+        columns = next(iter(found.values())).values.shape[1]
+        tell(
+            f"{len(train):,} scores for each of {len(queries):,} pictures are not kept: the files "
+            f"hold those of the {columns:,} images that are among the {depth} highest or lowest of "
+            "a picture"
+        )
+        yield from found.items()
+
+
+def from_store(
+    folder: Path | None,
+    exact: int | None,
+    index: bool,
+    breakdown: bool,
+    top: int,
+    max_memory: str | None,
+) -> FromStore | None:
+    """Return where answers come from, None if they are computed; see ``FromStore``.
 
     Raises:
         InputError: If exact scores are asked for without a store, or a breakdown of what are none.
@@ -101,12 +160,21 @@ def from_store(folder: Path | None, exact: int | None, breakdown: bool) -> FromS
 
     if folder is None and exact is not None:
         raise InputError("--exact goes with --store: without one every score is exact")
+    if index and (folder is None or exact is not None):
+        raise InputError("--index goes with --store, and without --exact: it finds a list itself")
     if folder is not None and breakdown and exact is None:
         raise InputError(
             "--breakdown splits exact scores, and a store has estimates: add --exact, or leave "
             "--store out"
         )
-    return None if folder is None else FromStore(folder, exact)
+    return None if folder is None else FromStore(folder, exact, index, top, max_memory)
+
+
+def _tell_of_index(about: About) -> None:
+    tell(
+        f"index: {about.probes} of {about.lists} lists are looked through; of the ten highest of "
+        f"training images in the pictures' place that finds {about.recall:.1%}"
+    )
 
 
 def _told(scores: Scores) -> str:

@@ -14,6 +14,7 @@ from retrac_plugin.cli.job import Job, job
 from retrac_plugin.cli.numbers import signed
 from retrac_plugin.cli.output import check_output
 from retrac_plugin.cli.paging import page, try_page
+from retrac_plugin.cli.resuming import resuming
 from retrac_plugin.cli.telling import tell
 from retrac_plugin.cli.training import prepared
 from retrac_plugin.cli.voice import answer, as_json, quiet
@@ -79,8 +80,11 @@ def self_influence(
     found = job.read_run()
     tell(found.description)
     examples = job.train_examples(found)
-    (attributor,) = job.attributors(found, [method])
-    returned = _asked(attributor, method)(prepared(examples), **_draws(attributor, job))
+    ready = prepared(examples)
+    attributors = dict(zip([method], job.attributors(found, [method]), strict=True))
+    attributors, done = resuming(attributors, found, (ready,), out.with_suffix(".work"))
+    attributor = attributors[method]
+    returned = _asked(attributor, method)(ready, **_draws(attributor, job))
     values = check_self_influence(returned, method, len(examples)).cpu()
     about = {"method": method, "run": str(job.training.run.resolve()), **job.draws.about()}
     kept = SelfInfluence(values, tuple(examples.names), about, tuple(examples.prompts))
@@ -92,6 +96,7 @@ def self_influence(
     findings, written = found.description.splitlines(), None
     if page:
         written = try_page(lambda: _page(kept, examples, findings), out.with_suffix(".html"))
+    done()
     answer(
         lambda: {
             "findings": findings,

@@ -39,6 +39,14 @@ def page_of(
     )
 
 
+def of_columns(scores: Any, examples: FileExamples) -> FileExamples:
+    """Return the examples that columns of scores are of: all, or those that are listed."""
+    from retrac_plugin.data.listed import Listed
+
+    positions = getattr(scores, "train_positions", None)
+    return examples if positions is None else Listed(examples, positions.tolist())
+
+
 def named(
     scores: Scores,
     job: Job,

@@ -105,8 +105,9 @@ def _listed(scores: Scores, query: int, k: int) -> dict[str, Any]:
 
 
 def _one(scores: Scores, query: int, sample: int) -> dict[str, Any]:
+    places = scores.train_positions
     found = {
-        "index": sample,
+        "index": sample if places is None else int(places[sample]),
         "name": scores.train_names[sample],
         "score": scores.values[query, sample].item(),
     }

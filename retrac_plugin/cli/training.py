@@ -10,7 +10,6 @@ import click
 
 from retrac_plugin.cli.packing import packed
 from retrac_plugin.cli.telling import tell
-from retrac_plugin.cli.voice import voice
 
 if TYPE_CHECKING:
     from retrac_plugin.data.image_files import FileExamples
@@ -66,7 +65,7 @@ training = packed(
 
 def prepared(examples: FileExamples) -> FileExamples:
     """Return examples that are ready to be read, after saying what to know of them."""
-    examples.prepare(progress=not voice().quiet)
+    examples.prepare()
     if examples.remark:
         tell(examples.remark)
     return examples

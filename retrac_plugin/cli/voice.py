@@ -10,6 +10,8 @@ from typing import Any
 
 import click
 
+from retrac_plugin.progress import SILENT, shown_as
+
 _KEY = "retrac_plugin.cli.voice"
 
 
@@ -25,6 +27,12 @@ class Voice:
     quiet: bool = False
     as_json: bool = False
 
+    @property
+    def options(self) -> list[str]:
+        """What another command is told to speak in the same way."""
+        told = {"--quiet": self.quiet, "--json": self.as_json}
+        return [option for option, on in told.items() if on]
+
 
 def voice() -> Voice:
     """Return how the command that is running speaks."""
@@ -36,6 +44,8 @@ def voice() -> Voice:
 def _setting(name: str) -> Callable[[click.Context, click.Parameter, bool], None]:
     def note(context: click.Context, parameter: click.Parameter, value: bool) -> None:
         context.meta[_KEY] = replace(context.meta.get(_KEY, Voice()), **{name: value})
+        if name == "quiet" and value:
+            context.with_resource(shown_as(SILENT))
 
     return note
 
@@ -45,7 +55,7 @@ quiet = click.option(
     is_flag=True,
     expose_value=False,
     callback=_setting("quiet"),
-    help="Say nothing but errors; a benchmark keeps its progress bars, which only terminals show.",
+    help="Say nothing but errors, and show no progress.",
 )
 
 as_json = click.option(

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from tqdm.auto import tqdm
+from retrac_plugin.progress import bar
 
 Bars = Callable[[int], Any]
 """Makes a bar for so many samples: a context manager with ``update(samples)``."""
@@ -14,7 +14,7 @@ Bars = Callable[[int], Any]
 
 def one_bar(text: str) -> Bars:
     """Return what makes a bar called ``text``."""
-    return lambda total: tqdm(desc=text, total=total, unit="sample", disable=False)
+    return lambda total: bar(total, text, shown=True, leave=True)
 
 
 class NestedBars:
@@ -31,7 +31,7 @@ class NestedBars:
         self, checkpoint_text: str, sample_text: str, checkpoints: int, total: int
     ) -> None:
         self.inner_bar, self.samples = one_bar(sample_text), total // checkpoints
-        self.checkpoints = tqdm(desc=checkpoint_text, total=checkpoints, disable=False)
+        self.checkpoints = bar(checkpoints, checkpoint_text, "checkpoint", shown=True, leave=True)
         self.inner = self.inner_bar(self.samples)
 
     def __enter__(self) -> NestedBars:

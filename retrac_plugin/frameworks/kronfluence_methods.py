@@ -17,6 +17,10 @@ METHODS = {
         "influence functions, the Fisher matrix by EK-FAC: linear layers and convolutions",
         "kronfluence: Grosse et al., 2023, arXiv 2308.03296",
     ),
+    "kronfluence-ekfac-stratified": (
+        "kronfluence-ekfac at 250 stratified draws of its own, whatever draws are asked for",
+        "a reading of FMAS, Jinxu-Lin, 2026",
+    ),
     "kronfluence-kfac": (
         "the same by K-FAC, its eigenvalues not corrected",
         "kronfluence, after Martens and Grosse, ICML 2015, arXiv 1503.05671",
@@ -26,6 +30,7 @@ METHODS = {
 
 
 _USE = "comparing with kronfluence as it is"
+_USES = {"kronfluence-ekfac-stratified": "comparing: influence functions at their most careful"}
 
 
 @hookimpl
@@ -33,7 +38,7 @@ def retrac_register_attributors() -> Iterable[AttributorEntry]:
     """Methods of kronfluence, on diffusion models."""
     for name, (summary, source) in METHODS.items():
         load = partial(_load, name)
-        yield AttributorEntry(name, summary, load, source, NEEDS, _USE)
+        yield AttributorEntry(name, summary, load, source, NEEDS, _USES.get(name, _USE))
 
 
 def _load(name: str) -> Any:

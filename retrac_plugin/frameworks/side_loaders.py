@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -15,6 +14,7 @@ from retrac_plugin.data.examples import Examples, ExampleSource, as_fields
 from retrac_plugin.draws import Draws
 from retrac_plugin.frameworks.drawn import DrawnExamples, check_alike
 from retrac_plugin.frameworks.nesting import Keys
+from retrac_plugin.progress import wants_bar
 from retrac_plugin.randomness import SAMPLE_KEY
 
 Items = Dataset[tuple[Tensor, ...]]
@@ -103,7 +103,8 @@ def sides_of(
 
 def shows_progress(core: DiffusionTracIn) -> bool:
     """Return whether a framework is to show its bars: as asked for, by default on a terminal."""
-    return sys.stderr.isatty() if core.setting.progress is None else bool(core.setting.progress)
+    asked = core.setting.progress
+    return wants_bar(None if asked is None else bool(asked))
 
 
 def dataset_of(data: Examples) -> Examples:

@@ -93,6 +93,12 @@ ENTRIES: tuple[AttributorEntry, ...] = (
         "trak:RenormalisedInfluence",
         "Hammoudeh and Lowd, CCS 2022",
     ),
+    _entry(
+        "trak-layers",
+        "TRAK of each group of layers by itself, added up by learned weights",
+        "trak:LayeredTRAK",
+        "after Li et al., ICLR 2026, arXiv 2506.05647",
+    ),
     _d_trak("d-trak", "the mean squared prediction", "DTRAK"),
     _d_trak("d-trak-mean", "the mean prediction", "DTRAKMean"),
     _d_trak("d-trak-l1", "the prediction's L1 norm", "DTRAKL1"),
@@ -128,6 +134,12 @@ ENTRIES: tuple[AttributorEntry, ...] = (
         "retrac-kernel in its linear form, for training sets of any size; ours",
         "timestep_kernels:RetracRidge",
         "this package",
+    ),
+    _entry(
+        "retrac-kernel-layers",
+        "retrac-kernel of each group of layers by itself, added up by learned weights; ours",
+        "timestep_kernels:LayeredKernel",
+        "this package, after arXiv 2506.05647",
     ),
     _entry(
         "activation-kernel",

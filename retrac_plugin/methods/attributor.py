@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
@@ -29,17 +30,42 @@ from retrac_plugin.methods.features import (
     drop_features,
 )
 from retrac_plugin.methods.kernel_ridge import Limit
+from retrac_plugin.methods.layer_weights import (
+    LayerWeights,
+    learned_scores,
+    projecting,
+    with_copies,
+)
 from retrac_plugin.model.outputs import Output
 
 
 class FeatureAttributor(GradientMethod):
-    """A method whose scores are a function of projected gradients at shared timesteps."""
+    """A method whose scores are a function of projected gradients at shared timesteps.
 
+    Args:
+        *args: See ``GradientMethod``.
+        layers: How to learn weights of groups of layers, which are scored each by itself then.
+            Default: the method's, for most None: all layers as one.
+        **options: See ``GradientMethod``.
+
+    Raises:
+        InputError: If an argument is not what it should be.
+    """
+
+    layers: LayerWeights | None = None
+    """Unless told otherwise."""
     limit: ClassVar[Limit | None] = None
     """How many training samples it takes."""
     sample_by_sample: ClassVar[bool] = False
     """Whether ``score`` may be given some of the training set: of the others it needs no more than
     ``Pair.whole`` knows."""
+
+    def __init__(self, *args: Any, layers: LayerWeights | None = None, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.layers = type(self).layers if layers is None else layers
+        if self.layers is not None:
+            own = projecting(self.setting.projection)
+            self.setting = replace(self.setting, projection=own)
 
     @abstractmethod
     def needs(self) -> list[Feature]:
@@ -151,18 +177,28 @@ def _sharing_in_turn(
     bank: Bank = {}
     for position, attributor in enumerate(attributors):
         add_features(bank, setting, attributor.needs(), *sources, train_side)
-        yield _scores(attributor, bank)
+        yield _scores(attributor, bank, sources[0])
         later = attributors[position + 1 :]
         drop_features(bank, (feature for other in later for feature in other.needs()))
 
 
-def _scores(attributor: FeatureAttributor, bank: Bank) -> Scores:
+def _scores(attributor: FeatureAttributor, bank: Bank, train: ExampleSource) -> Scores:
     start = time.perf_counter()
-    values = attributor.score(bank)
+    layers, learned = attributor.layers, {}
+    if layers is None:
+        values = attributor.score(bank)
+    else:
+        setting = attributor.setting.computing
+        own = {feature: bank[feature] for feature in attributor.needs()}
+        bank = with_copies(own, layers, setting, train)
+        names = setting.model.attributed_names()
+        values, shares = learned_scores(attributor.score, bank, layers, names)
+        learned = {"layer weights": repr(layers), "learned": shares}
     own_seconds = time.perf_counter() - start
     cost = cost_of(bank, attributor.needs())
     about = {
         **attributor.about(),
+        **learned,
         "seconds": cost.seconds + own_seconds,
         "scoring_seconds": own_seconds,
         "passes": cost.passes,

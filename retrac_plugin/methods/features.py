@@ -7,16 +7,17 @@ them.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from math import prod
-from typing import NamedTuple, cast
+from typing import cast
 
 from torch import Tensor
 
 from retrac_plugin.attribution.features import Side, Treatment, features_of, joined
+from retrac_plugin.attribution.in_parts import in_parts
+from retrac_plugin.attribution.keeping import Of
 from retrac_plugin.attribution.passes import CheckpointPass, Tick, nothing
 from retrac_plugin.attribution.setting import Setting
 from retrac_plugin.data.examples import ExampleSource
@@ -25,6 +26,7 @@ from retrac_plugin.gradients.engine import EngineFactory
 from retrac_plugin.gradients.projections import Projection
 from retrac_plugin.gradients.row_norms import row_norms
 from retrac_plugin.gradients.streamed import StreamedEngine
+from retrac_plugin.methods.cost import Cost, timed
 from retrac_plugin.methods.whole import InMemory, Whole
 from retrac_plugin.model.checks import check_deterministic
 from retrac_plugin.model.outputs import Output
@@ -77,14 +79,6 @@ class Feature:
         return replace(self, queries=as_they_are)
 
 
-class Cost(NamedTuple):
-    """What backward passes took."""
-
-    seconds: float
-    passes: int
-    """Samples led forward and backward through the network."""
-
-
 @dataclass(frozen=True, eq=False)
 class Pair:
     """One kind of feature of both sides.
@@ -122,8 +116,14 @@ TrainSide = Callable[[CheckpointPass, Feature, ExampleSource], tuple[Side, int]]
 
 
 def computed(at: CheckpointPass, feature: Feature, train: ExampleSource) -> tuple[Side, int]:
-    """Compute the training set's side of a feature."""
-    side = side_of(at, feature, train, feature.draws, "train")
+    """Compute the training set's side of a feature, and keep what is finished of it."""
+
+    def make(part: ExampleSource) -> dict[str, Tensor]:
+        return side_of(at, feature, part, feature.draws, "train")._asdict()
+
+    parts = in_parts(at, train, feature.draws, Of((), ("features", feature.of_train)), make)
+    sides = [Side(**part) for part in parts]
+    side = sides[0] if len(sides) == 1 else joined(sides)  # as it is: there may be no room for two
     return side, len(train) * prod(feature.draws.per_sample())
 
 
@@ -157,10 +157,10 @@ def add_features(
             alike = (pair for known, pair in bank.items() if known.of_train == feature.of_train)
             pair = next(alike, None)
             if pair is None:
-                ours, cost = _timed(partial(train_side, at, feature, train))
+                ours, cost = timed(partial(train_side, at, feature, train), setting.keep)
             else:
                 ours, cost = pair.train, pair.train_cost
-            theirs, query_cost = _timed(partial(query_side, at, feature, queries))
+            theirs, query_cost = timed(partial(query_side, at, feature, queries), setting.keep)
             bank[feature] = Pair(ours, cost, theirs, query_cost)
             del at  # or this checkpoint's weights stay while the next one loads
 
@@ -202,12 +202,6 @@ def side_of(
     engine = cast(StreamedEngine, at.engine)  # or what projects as it does
     project = partial(engine.features, projection=feature.projection)
     return joined(features_of(at, source, draws, side, feature.treatment, project))
-
-
-def _timed(compute: Callable[[], tuple[Side, int]]) -> tuple[Side, Cost]:
-    start = time.perf_counter()
-    found, passes = compute()
-    return found, Cost(time.perf_counter() - start, passes)
 
 
 def _means(side: Side, count: int) -> Side:

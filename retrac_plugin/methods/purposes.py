@@ -20,6 +20,8 @@ _PURPOSES = {
     "d-trak": "predicting retraining, as published; damping must be chosen",
     "d-trak-mean": "predicting retraining: first of the published methods in our tables",
     "trak": "predicting retraining, as published; damping must be chosen",
+    "trak-layers": "comparing: TRAK with layers weighed by what tells images apart",
+    "retrac-kernel-layers": "comparing: retrac-kernel with layers weighed likewise",
     "gradient-dot": "comparing: gradients as they are",
     "gradient-cosine": "comparing: gradients without their norms",
     "tracincp": "comparing: all checkpoints, timesteps shared",

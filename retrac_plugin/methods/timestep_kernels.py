@@ -23,6 +23,7 @@ from retrac_plugin.methods.activations import Activations, untrained_activations
 from retrac_plugin.methods.attributor import FeatureAttributor
 from retrac_plugin.methods.features import Bank, Feature, Pair
 from retrac_plugin.methods.kernel_ridge import Limit, cubic, linear
+from retrac_plugin.methods.layer_weights import LayerWeights
 from retrac_plugin.methods.setting import A_TIMESTEP, Gradients
 from retrac_plugin.model.outputs import LOSS, PROBE, Output
 
@@ -119,6 +120,16 @@ class RetracRidge(RetracKernel):
     limit = None
     sample_by_sample = True
     recipe = Recipe(PROBE, linear_scores, damping=0.2)
+
+
+class LayeredKernel(RetracKernel):
+    """``retrac-kernel`` of each group of layers by itself, added up by learned weights.
+
+    See ``layer_weights``; 512 numbers are kept of each group's gradient at a timestep.
+    """
+
+    name = "ReTrac kernel, learned layer weights"
+    layers = LayerWeights()
 
 
 class ActivationKernel(RetracKernel):

@@ -16,6 +16,8 @@ from retrac_plugin.attribution.rescaling import unit_norm
 from retrac_plugin.errors import InputError
 from retrac_plugin.methods.attributor import FeatureAttributor
 from retrac_plugin.methods.features import Bank, Feature, Pair
+from retrac_plugin.methods.layer_weights import LayerWeights
+from retrac_plugin.methods.setting import A_TIMESTEP, Gradients
 from retrac_plugin.model import outputs
 
 DAMPINGS = tuple(10.0**power for power in range(-5, 4))
@@ -99,6 +101,18 @@ class CurvedReTrac(TRAK):
 
     name = "ReTrac with curvature"
     treatment = UNIT
+
+
+class LayeredTRAK(TRAK):
+    """TRAK of each group of layers by itself, added up by learned weights, see ``layer_weights``.
+
+    512 numbers are kept of each group's gradient.
+    """
+
+    name = "TRAK, learned layer weights"
+    sample_by_sample = False
+    gradients: ClassVar[Gradients] = A_TIMESTEP
+    layers = LayerWeights()
 
 
 class DTRAK(TRAK):

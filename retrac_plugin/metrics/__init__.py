@@ -96,6 +96,12 @@ _ENTRIES: tuple[MetricEntry, ...] = (
         source=_XIE,
     ),
     MetricEntry(
+        "minority-recall@10",
+        "share of a planted minority that is in the top 10 of queries of it",
+        _lazily("minority_recall", "minority_recall", k=10),
+        source="this package",
+    ),
+    MetricEntry(
         "minority-auprc",
         "area under the precision-recall curve of a planted minority, for queries of it",
         _lazily("minority_auprc", "minority_auprc"),
@@ -153,6 +159,13 @@ _ENTRIES: tuple[MetricEntry, ...] = (
         "rank correlation of scores with retraining without one image, mean over queries",
         _lazily("leave_one_out", "leave_one_out"),
         source="Koh and Liang, ICML 2017",
+        needs=("scipy",),
+    ),
+    MetricEntry(
+        "leave-one-out-continued",
+        "the same with continuing the recorded training without the image from a late checkpoint",
+        _lazily("leave_one_out", "continued"),
+        source="this package, after Koh and Liang, ICML 2017",
         needs=("scipy",),
     ),
     MetricEntry(

@@ -16,6 +16,7 @@ _OF_QUERIES = (
     "query_train_index",
     "subset_losses",
     "left_out_losses",
+    "continued_changes",
 )
 """Fields whose last dimension is the query."""
 
@@ -37,6 +38,9 @@ class Evidence:
             where a subset was not retrained with a seed.
         left_out: Training samples that models were retrained without, one each, ``[sample]``.
         left_out_losses: Those models' losses of the queries, ``[seed, sample, query]``.
+        continued: Training samples that the recorded training was continued without, one each,
+            from a late checkpoint on, ``[sample]``.
+        continued_changes: How much the queries' losses rose by that, ``[sample, query]``.
         untrained: Scores ``[query, train]`` by the same method, from the same model with random
             weights in all its checkpoints.
     """
@@ -52,6 +56,8 @@ class Evidence:
     subset_losses: Tensor | None = None
     left_out: Tensor | None = None
     left_out_losses: Tensor | None = None
+    continued: Tensor | None = None
+    continued_changes: Tensor | None = None
     untrained: Tensor | None = None
 
     def of_queries(self, positions: Tensor) -> Evidence:

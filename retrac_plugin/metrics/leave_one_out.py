@@ -9,6 +9,8 @@ from retrac_plugin.metrics.correlation import spearman_rows
 from retrac_plugin.metrics.evidence import Evidence
 from retrac_plugin.metrics.values import checked
 
+_WHY = "to compare scores with training without a sample"
+
 
 def leave_one_out(values: Tensor, evidence: Evidence) -> float:
     """Return Spearman's correlation of scores with the loss after leaving a sample out.
@@ -26,13 +28,47 @@ def leave_one_out(values: Tensor, evidence: Evidence) -> float:
         MissingDependencyError: If scipy is not installed.
     """
     scores = checked(values)
-    queries, train = scores.shape
-    why = "to compare scores with training without a sample"
-    losses = evidence.required("left_out_losses", why, (None, None, queries)).double()
-    left_out = evidence.required("left_out", why, (losses.shape[1],)).long()
+    losses = evidence.required("left_out_losses", _WHY, (None, None, len(scores))).double().mean(0)
+    own = _of_left_out(scores, evidence, "left_out", len(losses))
+    return spearman_rows(own, losses.T).mean().item()
+
+
+def continued(values: Tensor, evidence: Evidence) -> float:
+    """Return Spearman's correlation of scores with the rise of the loss without a sample.
+
+    Without it from a late checkpoint on: the recorded training is continued, the same steps with
+    the same draws, and the sample's term is left out. Retraining has no noise then. Per query over
+    the samples that were left out; mean over queries.
+
+    Args:
+        values: Scores ``[query, train]``; all equal, they get 0.
+        evidence: ``continued`` and ``continued_changes``.
+
+    Raises:
+        InputError: If the evidence is missing or the scores cannot be used.
+        MissingDependencyError: If scipy is not installed.
+    """
+    return spearman_rows(*continued_sides(values, evidence)).mean().item()
+
+
+def continued_sides(values: Tensor, evidence: Evidence) -> tuple[Tensor, Tensor]:
+    """Return what ``continued`` correlates, both ``[query, sample]``, float64.
+
+    Raises:
+        InputError: See ``continued``.
+    """
+    scores = checked(values)
+    changes = evidence.required("continued_changes", _WHY, (None, len(scores))).double()
+    return _of_left_out(scores, evidence, "continued", len(changes)), changes.T
+
+
+def _of_left_out(scores: Tensor, evidence: Evidence, field: str, count: int) -> Tensor:
+    """Return the scores of the samples that were left out, ``[query, sample]``."""
+    train = scores.shape[1]
+    left_out = evidence.required(field, _WHY, (count,)).long()
     outside = left_out[(left_out < 0) | (left_out >= train)]
     if len(outside):
         raise InputError(
-            f"evidence left_out: expected positions from 0 to {train - 1}, got {outside[0].item()}"
+            f"evidence {field}: expected positions from 0 to {train - 1}, got {outside[0].item()}"
         )
-    return spearman_rows(scores[:, left_out], losses.mean(0).T).mean().item()
+    return scores[:, left_out]

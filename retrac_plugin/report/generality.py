@@ -32,7 +32,7 @@ class Generality:
 
 def generality(method: Method) -> Generality:
     """Return the images that most queries have in common; none where there are fewer than 3."""
-    queries, train = method.scores.values.shape
+    queries, train = len(method.scores.values), method.scores.num_train
     places = min(PLACES, -(-train // PLACES))
     if queries < 3:
         return Generality(places, queries, {})

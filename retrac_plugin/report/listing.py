@@ -17,11 +17,15 @@ from retrac_plugin.report.numbers import (
     score_text,
     unit_text,
 )
-from retrac_plugin.report.terms import terms_of
+from retrac_plugin.report.terms import BYTES_EACH, shared_timesteps, terms_of
 from retrac_plugin.report.thumbnails import thumbnails
 
 QUERY_BYTES = 3_000_000
 """What the queries may weigh."""
+
+SPLIT_BYTES = 6_500_000
+"""What the terms of scores may weigh; where all would weigh more, each list has those of its first.
+"""
 
 TOLD_APART = 6
 """The first of each list have as many digits as tell them apart; more would be told of noise."""
@@ -38,28 +42,37 @@ def listing(report: Report) -> Listed:
     ]
     named = [one.index for of in found for pair in of for end in pair for one in end.neighbours]
     grouped = [index for group in report.groups for index, _ in group.members]
-    train = thumbnails(report.train_images, [*named, *grouped])
     listed = sorted({*named, *grouped})
     place = {index: position for position, index in enumerate(listed)}
+    depth = _split_depth(report)
+    answers = [
+        [
+            _answer(method, query, pair, place, depth)
+            for method, pair in zip(report.methods, of, strict=True)
+        ]
+        for query, of in enumerate(found)
+    ]
+    train = thumbnails(report.train_images, listed)
     return {
         "blocks": train.as_blocks,
         "images": [_image(report, index, train.sources) for index in listed],
         "queries": _queries(report),
         "opening": report.opening,
         "methods": [_method(method, place) for method in report.methods],
-        "answers": [
-            [
-                _answer(method, query, pair, place)
-                for method, pair in zip(report.methods, of, strict=True)
-            ]
-            for query, of in enumerate(found)
-        ],
+        "answers": answers,
         "groups": [
             {"name": g.name, "remark": g.remark, "members": [[place[i], t] for i, t in g.members]}
             for g in report.groups
         ],
         "frames": {standing.value: meaning for standing, meaning in legend(report).items()},
     }
+
+
+def _split_depth(report: Report) -> int:
+    """Return of how many images of each list the page has the terms."""
+    broken = [method.breakdown for method in report.methods if method.breakdown is not None]
+    weight = BYTES_EACH * sum(each.values.numel() for each in broken)
+    return report.k if weight <= SPLIT_BYTES else max(1, report.k * SPLIT_BYTES // weight)
 
 
 def _image(report: Report, index: int, sources: Mapping[int, str]) -> Listed:
@@ -98,10 +111,13 @@ def _method(method: Method, place: Mapping[int, int]) -> Listed:
         "places": found.places,
         "general": general,
         "checkpoints": [] if broken is None else broken.checkpoint_names,
+        "timesteps": shared_timesteps(broken),
     }
 
 
-def _answer(method: Method, query: int, pair: tuple[End, End], place: Mapping[int, int]) -> Listed:
+def _answer(
+    method: Method, query: int, pair: tuple[End, End], place: Mapping[int, int], depth: int
+) -> Listed:
     scores = [one.score for end in pair for one in end.neighbours]
     first = [one.score for end in pair for one in end.neighbours[:TOLD_APART]]
     power = exponent(scores)
@@ -114,7 +130,7 @@ def _answer(method: Method, query: int, pair: tuple[End, End], place: Mapping[in
         "terms": {
             place[one.index]: terms
             for end in pair
-            for one in end.neighbours
+            for one in end.neighbours[:depth]
             if (terms := terms_of(method.breakdown, query, one.index, power)) is not None
         },
         "ends": [

@@ -51,7 +51,7 @@ def proponents(report: Report, method: Method, query: int) -> list[Neighbour]:
 
 def opponents(report: Report, method: Method, query: int) -> list[Neighbour]:
     """Return the query's ``report.k`` strongest opponents, strongest first."""
-    last = method.scores.values.shape[1]
+    last = method.scores.num_train
     ranks = range(last, last - report.k, -1)
     return _neighbours(report, method, _one(method, query).opponents(report.k), ranks, query)
 

@@ -69,7 +69,7 @@ def report_of(
     general = generally_influential(methods)
     return Report(
         title=TITLE,
-        lead=_lead(methods, len(train), len(queries)),
+        lead=_lead(methods, first.num_train, len(queries)),
         train_images=train,
         query_images=queries,
         methods=methods,

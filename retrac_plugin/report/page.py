@@ -15,7 +15,16 @@ from retrac_plugin.report.shell import fill, put
 
 TEMPLATE = "page.html.j2"
 
-SCRIPTS = ("elements.js", "ticks.js", "cards.js", "terms.js", "evidence.js", "lists.js", "page.js")
+SCRIPTS = (
+    "elements.js",
+    "ticks.js",
+    "cards.js",
+    "terms.js",
+    "evidence.js",
+    "lists.js",
+    "parts.js",
+    "page.js",
+)
 """The parts of its script, in order."""
 
 

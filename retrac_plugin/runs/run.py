@@ -15,6 +15,7 @@ from retrac_plugin.draws.redrawing import with_other_draws
 from retrac_plugin.errors import InputError
 from retrac_plugin.model.devices import usable_device
 from retrac_plugin.model.diffusion import DiffusionModel
+from retrac_plugin.runs.drawer import UNKNOWN, Drawer
 from retrac_plugin.runs.findings import (
     CONTRADICTION,
     NOT_MODELLED,
@@ -42,6 +43,7 @@ class Run:
         findings: What is known and what is not, and what that means for the scores.
         recorded: Draws that training kept in another way than a trace, or None.
         reader: How its images become examples.
+        drawer: Draws pictures as its pipeline does; or, as a sentence, why nothing does.
     """
 
     model: DiffusionModel
@@ -50,6 +52,7 @@ class Run:
     findings: Sequence[Finding] = ()
     recorded: Draws | None = None
     reader: ExampleReader = field(default_factory=PlainFiles)
+    drawer: Drawer | str = UNKNOWN
 
     @property
     def train_draws(self) -> Draws:
@@ -114,7 +117,7 @@ class Run:
         """
         self.check_usable()
         folder = None if path is None else Path(path)
-        examples = self.reader.train(folder, Path(cache), self._device(device))
+        examples = self.reader.train(folder, Path(cache), self.device(device))
         if self.trace is not None:
             self.trace.check_names(examples.names)
         return examples
@@ -138,9 +141,10 @@ class Run:
         Raises:
             InputError: If they cannot be read, or the model is told captions and there are none.
         """
-        return self.reader.queries(Path(path), prompt, Path(cache), self._device(device))
+        return self.reader.queries(Path(path), prompt, Path(cache), self.device(device))
 
-    def _device(self, device: str | torch.device | None) -> torch.device:
+    def device(self, device: str | torch.device | None) -> torch.device:
+        """Return a device that was asked for; where the network is if none was."""
         own = next(self.model.network.parameters()).device
         return own if device is None else usable_device(device)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -13,7 +13,8 @@ from retrac_plugin.attribution.passes import CheckpointPass
 from retrac_plugin.attribution.scores import Scores
 from retrac_plugin.data.examples import Examples, ExampleSource
 from retrac_plugin.draws import Draws
-from retrac_plugin.methods.features import Cost, Feature, Pair
+from retrac_plugin.methods.cost import Cost
+from retrac_plugin.methods.features import Feature, Pair
 from retrac_plugin.model.checks import check_deterministic
 from retrac_plugin.store.checking import check_row
 from retrac_plugin.store.contents import row_keys
@@ -101,16 +102,22 @@ def side_from(store: Store) -> Callable[[CheckpointPass, Feature, ExampleSource]
 
 
 def score_parts(
-    question: Scoring, found: dict[Feature, Stored]
+    question: Scoring, found: Mapping[Feature, Stored], only: Tensor | None = None
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Yield which of the training set ``[some]``, their scores ``[query, some]``, and their norms.
 
     The store is read once, from its first row to its last, and no more than a piece of a shard is
     in memory.
+
+    Args:
+        question: The method.
+        found: Its features.
+        only: Positions of training samples ``[sample]``; those alone are scored, and it is said
+            which of these each is.
     """
     numbers = sum(stored.queries.features[0].numel() for stored in found.values())
     wholes = [stored.whole for stored in found.values()]
-    for which, sides in _together(wholes, max(1, CHUNK // numbers)):
+    for which, sides in _together(wholes, max(1, CHUNK // numbers), only):
         bank = {}
         for (feature, (whole, queries)), own in zip(found.items(), sides, strict=True):
             moved = Side(*(part.to(queries.features) for part in own))
@@ -119,17 +126,21 @@ def score_parts(
         yield which, question.score(bank), norms
 
 
-def _together(wholes: Sequence[OnDisk], at_once: int) -> Iterator[tuple[Tensor, Sequence[Side]]]:
+def _together(
+    wholes: Sequence[OnDisk], at_once: int, only: Tensor | None
+) -> Iterator[tuple[Tensor, Sequence[Side]]]:
     """Yield which of the training set, and their rows of every kind."""
     first, *others = wholes
+    places = [whole.places if only is None else whole.places[only] for whole in wholes]
     if all(first.lies_as(other) for other in others):
-        for parts in zip(
-            *(whole.rows.parts(whole.places, at_once) for whole in wholes), strict=True
-        ):
+        listed = zip(wholes, places, strict=True)
+        sides = [whole.rows.parts(own, at_once) for whole, own in listed]
+        for parts in zip(*sides, strict=True):
             yield parts[0][0], [side for _, side in parts]
         return
-    for which, side in first.rows.parts(first.places):
-        yield which, [side, *(other.rows.side(other.places[which]) for other in others)]
+    for which, side in first.rows.parts(places[0]):
+        rest = zip(others, places[1:], strict=True)
+        yield which, [side, *(other.rows.side(own[which]) for other, own in rest)]
 
 
 def scores_from(store: Store, question: Question, train: Examples, queries: Examples) -> Scores:

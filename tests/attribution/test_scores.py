@@ -55,7 +55,7 @@ def test_a_failed_save_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
         file.write_bytes(b"half")
         raise OSError("No space left on device")
 
-    monkeypatch.setattr("retrac_plugin.attribution.scores.save_file", fail)
+    monkeypatch.setattr("retrac_plugin.attribution.tensor_files.save_file", fail)
     with pytest.raises(OSError, match="No space left"):
         Scores(VALUES + 1).save(path)
     assert torch.equal(Scores.load(path).values, VALUES)

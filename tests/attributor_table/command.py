@@ -9,12 +9,12 @@ from pathlib import Path
 import click
 import torch
 from safetensors.torch import load_file
-from tqdm.auto import tqdm
 
 import retrac_plugin as retrac
 from retrac_plugin import plugins
 from retrac_plugin.extras import missing
 from retrac_plugin.files import write_atomically
+from retrac_plugin.progress import over
 from tests.attributor_table.alone import measure_alone
 from tests.attributor_table.measure import Measured
 from tests.attributor_table.page import page
@@ -46,7 +46,7 @@ def main(
     torch.set_num_threads(1)
     run = small_run(work / "run")
     names = only or tuple(plugins.attributors())
-    rows = [measured(name, work, limit) for name in tqdm(names, desc="attributors")]
+    rows = [measured(name, work, limit) for name in over(names, "attributors", "attributor")]
     others = []
     if demo is not None:
         about = (

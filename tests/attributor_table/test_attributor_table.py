@@ -80,6 +80,15 @@ def test_a_wrong_score_is_seen(text, work, monkeypatch):
     assert measure("pixel-similarity", work / "run").error == pytest.approx(0.1 / 1.1)
 
 
+@pytest.mark.parametrize(
+    "name", ["trak-layers", "retrac-kernel-layers", "kronfluence-ekfac-stratified"]
+)
+def test_a_method_is_its_twin(text, work, name):
+    if missing(plugins.attributors()[name][0].needs):
+        pytest.skip(f"{name} needs packages that are not installed")
+    assert measure(name, work / "run").error < 1e-8
+
+
 def test_every_method_of_ours_has_a_twin_or_a_reason():
     ours = [entry for entry, plugin in plugins.attributors().values() if plugin in OURS]
     refused = {e.name for e in ours if not missing(e.needs) and hasattr(e.load(), "refusal")}

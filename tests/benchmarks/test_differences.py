@@ -1,6 +1,7 @@
 """Intervals of differences: what they hold, and how often."""
 
 import csv
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from retrac_plugin.attribution.scores import Scores
 from retrac_plugin.benchmarks import differences
 from retrac_plugin.benchmarks.differences import (
     Difference,
+    continued_differences,
     lds_differences,
     write_differences,
 )
@@ -17,6 +19,7 @@ from retrac_plugin.benchmarks.rows import Row
 from retrac_plugin.benchmarks.tables import write_markdown
 from retrac_plugin.metrics import Evidence
 from retrac_plugin.metrics.lds import lds
+from retrac_plugin.metrics.leave_one_out import continued
 from tests.benchmarks.tasks import HELD_BACK, small_task
 
 TRAIN = 12
@@ -88,6 +91,23 @@ def test_the_order_of_two_methods_turns_the_interval(task):
     (there,), (back,) = (lds_differences(task, pair) for pair in ([first, second], [second, first]))
     assert back.difference == pytest.approx(-there.difference)
     assert (back.low, back.high) == pytest.approx((-there.high, -there.low))
+
+
+def test_images_left_out_of_a_continuation_are_compared_likewise(task):
+    kind = planted(task)
+    left_out = torch.tensor([1, 4, 5, 7, 9, 11])
+    rises = torch.randn(6, len(kind.examples), generator=torch.Generator().manual_seed(3))
+    known = replace(kind.evidence, continued=left_out, continued_changes=rises)
+    task = replace(task, queries=(replace(kind, evidence=known),))
+    truth = torch.zeros(len(kind.examples), TRAIN)
+    truth[:, left_out] = rises.T
+    outcomes = [outcome(task, "truth", lambda _: truth), outcome(task, "noise", noisy(0, 1))]
+    (only,) = continued_differences(task, outcomes)
+    reported = known.of_queries(torch.arange(HELD_BACK, len(kind.examples)))
+    other = continued(outcomes[1].scores[kind.name].values[HELD_BACK:], reported)
+    assert only.difference == pytest.approx(1 - other)
+    assert only.is_clear
+    assert continued_differences(small_task(), outcomes) == []
 
 
 def test_a_method_that_failed_has_no_differences(task):

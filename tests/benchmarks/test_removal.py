@@ -81,6 +81,26 @@ def test_each_set_is_retrained_without_once():
     assert len(asked) == len(set(asked)) == 1 + REMOVAL.repeats + REMOVAL.queries
 
 
+def test_effects_are_means_over_seeds():
+    """What matters in the second training is what does not in the first, twice as much."""
+
+    def by_seed(removals, seed=0):
+        weights = 2 * (0.1 - truth()) if seed else truth()
+        found = []
+        for removed in removals:
+            rise = weights[:, list(removed)].sum(1)
+            found.append(After({"planted": 2 + rise}, {}))
+        return found
+
+    task = replace(small_task(), without=by_seed)
+    removal = replace(REMOVAL, seeds=2)
+    rows = {
+        (r.method, r.metric): r for r in removal_rows(task, [outcome("oracle", truth())], removal)
+    }
+    assert rows["oracle", "removal-rise@3"].value == pytest.approx((0.3 + 0.0) / 2 / 2)
+    assert rows["oracle", "removal-hurts-more@3"].value == pytest.approx(0.5, abs=0.1)
+
+
 def test_queries_that_no_model_drew_have_no_picture_rows():
     def losses_alone(removals):
         return [after._replace(pictures={}) for after in without(removals)]
@@ -102,6 +122,7 @@ def test_random_sets_are_of_the_size_asked_for():
         (Removal(k=3, kind="absent"), "cannot retrain without images for 'absent' queries"),
         (Removal(k=TRAIN, queries=1, kind="planted"), "cannot remove 12 images for 1 queries"),
         (Removal(k=3, queries=6, kind="planted"), "5 reported planted queries"),
+        (Removal(k=3, queries=4, kind="planted", seeds=0), "expected at least 1 seed, got 0"),
     ],
 )
 def test_what_cannot_be_removed_is_refused(removal, message):

@@ -1,6 +1,8 @@
 """The command line, called as a user calls it."""
 
+import csv
 import re
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -133,7 +135,6 @@ def test_a_method_without_self_influence_is_refused_by_name(files, tmp_path):
     ("more", "message"),
     [
         (["--method", "tracing"], "unknown attributor 'tracing': installed are "),
-        (["-k", 6], "--top 6 is larger than the training set (5)"),
         (["--timesteps", 1001], "more timesteps than the schedule has (1000)"),
     ],
 )
@@ -143,6 +144,15 @@ def test_our_errors_are_one_line_and_no_traceback(files, tmp_path, more, message
     assert message in result.output
     assert "Traceback" not in result.output
     assert not list(tmp_path.iterdir())
+
+
+def test_of_a_training_set_smaller_than_asked_all_are_listed(files, tmp_path):
+    result = attribute(files, "-k", 6, out=tmp_path)
+    assert result.exit_code == 0, result.output
+    with (tmp_path / "diffusion-tracin.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    queries = len(load_file(files["queries"])["sample"])
+    assert Counter(row["query"] for row in rows) == {str(i): 10 for i in range(queries)}
 
 
 def test_a_changed_training_set_is_refused(files, tmp_path):

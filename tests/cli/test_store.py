@@ -1,6 +1,7 @@
 """``retrac featurize`` and ``retrac attribute --store``, called as a user calls them."""
 
 import csv
+import json
 import os
 import re
 import subprocess
@@ -11,7 +12,8 @@ import torch
 from click.testing import CliRunner
 
 from retrac_plugin import Scores
-from retrac_plugin.cli import main
+from retrac_plugin.cli import main, scoring
+from retrac_plugin.report import of_scores
 from tests.run_folders import record, write_images, write_run
 
 TRAIN = 10
@@ -162,3 +164,49 @@ def test_a_store_that_is_too_large_is_refused_before_it_is_begun(files, tmp_path
         assert refused.exit_code == 1
         assert told in refused.output
         assert not (tmp_path / "store").exists()
+
+
+def rows_of(path):
+    return list(csv.reader(path.read_text(encoding="utf-8").splitlines()))[1:]
+
+
+def named_in(answer):
+    """Return positions and names on each list of an answer in JSON."""
+    methods = json.loads(answer.stdout)["methods"].values()
+    queries = [query for method in methods for query in method["queries"]]
+    ends = [query[end] for query in queries for end in ("proponents", "opponents")]
+    return [(one["index"], one["name"]) for end in ends for one in end]
+
+
+def test_where_a_matrix_would_not_fit_its_lists_are_written_alone(files, tmp_path, monkeypatch):
+    featurize(files, tmp_path / "store")
+    of_all = attribute(files, tmp_path / "all", "--store", tmp_path / "store", "--json")
+    monkeypatch.setattr(scoring, "MATRIX_BYTES", 100)
+    monkeypatch.setattr(of_scores, "DEPTHS", (3,))
+    given = (files, tmp_path / "lists", "--store", tmp_path / "store")
+    told = attribute(*given).output
+    assert f"{TRAIN} scores for each of 2 pictures are not kept" in told
+    listed = attribute(*given, "--json")
+    assert named_in(listed) == named_in(of_all)
+    for name in ("diffusion-retrac", "retrac-ridge"):
+        lines = [rows_of(tmp_path / out / f"{name}.csv") for out in ("all", "lists")]
+        assert [row[:-1] for row in lines[0]] == [row[:-1] for row in lines[1]]
+        values = torch.tensor([[float(row[-1]) for row in rows] for rows in lines])
+        torch.testing.assert_close(values[0], values[1])
+        whole = Scores.load(tmp_path / "all" / f"{name}.safetensors")
+        found = Scores.load(tmp_path / "lists" / f"{name}.safetensors")
+        columns = found.train_positions
+        assert 6 <= len(columns) < TRAIN == found.num_train
+        torch.testing.assert_close(found.values, whole.values[:, columns])
+        assert found.train_names == tuple(whole.train_names[i] for i in columns.tolist())
+    page = (tmp_path / "lists" / "index.html").read_text(encoding="utf-8")
+    assert f"2 pictures and {TRAIN} training images" in page
+    paper = [files / "run", "--train", files / "train.safetensors", "--out", tmp_path / "paper"]
+    paper += ["--queries", files / "queries.safetensors", "--method", "diffusion-retrac", *FEW]
+    paper += ["--store", tmp_path / "store", "--max-memory"]
+    for memory, told in (("1kB", False), ("79B", True)):
+        output = CliRunner().invoke(main, ["attribute", *map(str, [*paper, memory])]).output
+        assert ("are not kept" in output) is told, output
+    refused = CliRunner().invoke(main, ["attribute", *map(str, [*paper, "79B", "--exact", 3])])
+    assert refused.exit_code == 1
+    assert "--exact: the scores of 10 images for 2 pictures take 80 B" in refused.output

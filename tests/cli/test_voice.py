@@ -1,6 +1,7 @@
 """What commands say: an example in each help, one JSON object, or nothing where asked."""
 
 import json
+import re
 import shlex
 
 import click
@@ -44,6 +45,12 @@ def answered(result):
     assert result.exit_code == 0, result.output
     assert result.stdout.count("\n") == 1
     return json.loads(result.stdout)
+
+
+@pytest.mark.parametrize("name", plugins.commands())
+def test_every_command_can_be_quiet_and_answer_in_json(name):
+    options = {option for each in plugins.get_command(name).params for option in each.opts}
+    assert {"--quiet", "--json"} <= options
 
 
 @pytest.mark.parametrize("name", plugins.commands())
@@ -118,6 +125,18 @@ def test_estimate_answers_with_seconds_and_bytes(files):
     assert found["seconds"] == pytest.approx(sum(found[part] for part in parts))
     assert found["training_images"] == TRAIN
     assert found["memory"] > 0
+
+
+def test_methods_on_features_are_estimated_too(files):
+    given = ("estimate", files["run"], "--train", files["train"], "--timesteps", 2, "--json")
+    features = answered(call(*given, "--method", "retrac-kernel", "--method", "trak-layers"))
+    both = answered(call(*given, "--method", "retrac-kernel", "--method", "diffusion-retrac"))
+    assert min(features["loading"], features["queries"], features["training"]) > 0
+    assert features["memory"] > 10**7
+    assert both["scores"] > features["scores"] / 2
+    refused = call(*given, "--method", "pixel-kernel")
+    assert refused.exit_code == 1
+    assert "no estimate of pixel-kernel" in refused.output
 
 
 def test_doctor_answers_with_its_findings_and_keeps_its_exit_code(files, tmp_path):
@@ -204,12 +223,14 @@ def test_breakdown_splits_the_strongest_of_our_methods_and_leaves_the_others(fil
     assert not (tmp_path / "random-breakdown.safetensors").exists()
     again = call(
         *("report", *tmp_path.glob("*.safetensors"), "--train", files["train"]),
-        *("--queries", files["queries"], "--out", tmp_path / "again.html"),
+        *("--queries", files["queries"], "--out", tmp_path / "again.html", "--json"),
     )
     assert again.exit_code == 0, again.output
-    first, second = ((tmp_path / name).read_text() for name in ("index.html", "again.html"))
-    assert '"terms": {"' in first
-    assert second.count('"timesteps"') == first.count('"timesteps"') == len(listed)
+    pages = [(tmp_path / name).read_text() for name in ("index.html", "again.html")]
+    data = [json.loads(re.search(r'id="data">(.*?)</script>', page)[1]) for page in pages]
+    for page in data:
+        assert sum(len(of["terms"]) for answer in page["answers"] for of in answer) == len(listed)
+    assert json.loads(again.stdout) == {"page": str(tmp_path / "again.html")}
 
 
 def test_a_breakdown_of_repeated_draws_sums_to_their_mean(files, tmp_path):

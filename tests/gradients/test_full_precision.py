@@ -5,30 +5,11 @@ import threading
 import pytest
 import torch
 from torch.nn import functional
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_map_only
 
 from retrac_plugin.errors import GradientError
 from retrac_plugin.gradients.full_precision import full_precision
 from retrac_plugin.gradients.streamed import StreamedEngine
-
-
-def in_tf32(tensor):
-    """Round to 10 bits of mantissa, as tensor cores read float32."""
-    if tensor.dtype != torch.float32:
-        return tensor
-    bits = tensor.contiguous().view(torch.int32)
-    return ((bits + 0x1000) & -0x2000).view(torch.float32)
-
-
-class TensorCores(TorchDispatchMode):
-    """Convolutions read TF32 where torch allows it, matrix products do not: torch's defaults."""
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        name = func._schema.name.removeprefix("aten::")
-        if name in ("convolution", "convolution_backward") and torch.backends.cudnn.allow_tf32:
-            args = tree_map_only(torch.Tensor, in_tf32, args)
-        return func(*args, **(kwargs or {}))
+from tests.tensor_cores import TensorCores
 
 
 def well_trained():

@@ -8,7 +8,8 @@ import torch
 from retrac_plugin.errors import InputError
 from retrac_plugin.gradients import cutting
 from retrac_plugin.gradients.layout import Layout
-from retrac_plugin.gradients.projections import CountSketch, Factored
+from retrac_plugin.gradients.projections import ByLayer, CountSketch, Factored
+from retrac_plugin.gradients.projections.by_layer import group_of, groups_of
 from retrac_plugin.gradients.rules.linear import LinearProducts
 from retrac_plugin.gradients.streamed import StreamedEngine
 from tests.gradients import by_the_book
@@ -17,7 +18,9 @@ from tests.gradients.cases import CASES, build
 pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
 
 both_projections = pytest.mark.parametrize(
-    "projection", [CountSketch(64, seed=3), Factored(3, small=16, seed=3)], ids=repr
+    "projection",
+    [CountSketch(64, seed=3), Factored(3, small=16, seed=3), ByLayer(CountSketch(16, seed=3))],
+    ids=repr,
 )
 
 
@@ -51,6 +54,32 @@ def test_norms_beside_a_sketch_are_exact():
     found = features_of(build("unet"), CountSketch(16)).norms
     expected = by_the_book.flat(by_the_book.rows_of("unet")).norm(dim=1)
     torch.testing.assert_close(found, expected, rtol=1e-9, atol=0)
+
+
+def test_groups_of_layers_are_told_apart_exactly():
+    """A sketch wider than a row loses nothing: products of a group's features are its rows'."""
+    case = build("unet")
+    layout = Layout(case.parameters)
+    rows = layout.flatten(by_the_book.rows_of("unet"))
+    found = features_of(case, ByLayer(CountSketch(layout.width)))
+    groups = groups_of(case.parameters)
+    assert found.features.shape[1] == len(groups) * layout.width
+    assert len(groups) > 5
+    for place, group in enumerate(groups):
+        own = found.features[:, place * layout.width : (place + 1) * layout.width]
+        columns = [layout.columns[n] for n in case.parameters if group_of(n) == group]
+        expected = torch.cat([rows[:, each] for each in columns], 1)
+        torch.testing.assert_close(own @ own.T, expected @ expected.T, rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(found.norms, rows.norm(dim=1), rtol=1e-9, atol=0)
+
+
+def test_groups_are_named_by_the_first_number():
+    assert group_of("up_blocks.1.resnets.0.conv1.weight") == "up_blocks.1"
+    assert group_of("base.model.down_blocks.0.x") == "base.model.down_blocks.0"
+    assert groups_of(["conv_in.weight", "conv_in.bias", "mid_block.attentions.0.to_q"]) == [
+        "conv_in",
+        "mid_block.attentions.0",
+    ]
 
 
 def test_norms_beside_factored_features_are_theirs():

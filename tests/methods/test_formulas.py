@@ -11,7 +11,8 @@ from retrac_plugin.extras import missing
 from retrac_plugin.gradients.projections import CountSketch
 from retrac_plugin.gradients.streamed import StreamedEngine
 from retrac_plugin.methods.attributor import attribute_together
-from retrac_plugin.methods.features import Cost, Pair, Side
+from retrac_plugin.methods.cost import Cost
+from retrac_plugin.methods.features import Pair, Side
 from retrac_plugin.methods.journey import BOTH, SUBSTEPS
 from retrac_plugin.methods.setting import Gradients
 from retrac_plugin.methods.trak import TRAK

@@ -26,6 +26,8 @@ def evidence(seed=1):
         left_out=torch.randperm(TRAIN, generator=generator)[:9],
         left_out_losses=torch.rand(2, 9, QUERIES, generator=generator),
         untrained=torch.randn(QUERIES, TRAIN, generator=generator),
+        continued=torch.randperm(TRAIN, generator=generator)[:8],
+        continued_changes=torch.randn(8, QUERIES, generator=generator),
     )
 
 
@@ -44,6 +46,8 @@ def permuted(known, order):
         left_out=order.argsort()[known.left_out],
         left_out_losses=known.left_out_losses,
         untrained=known.untrained[:, order],
+        continued=order.argsort()[known.continued],
+        continued_changes=known.continued_changes,
     )
 
 

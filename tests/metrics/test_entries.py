@@ -18,6 +18,7 @@ TOP_LISTS = [entry for entry in ENTRIES if entry.name.endswith(("@10", "@50", "@
 FIELDS = {
     "class-agreement@10": ["train_labels", "query_labels"],
     "minority-share@10": ["train_is_minority", "query_is_minority"],
+    "minority-recall@10": ["train_is_minority", "query_is_minority"],
     "minority-auprc": ["train_is_minority", "query_is_minority"],
     "norm-bias": ["gradient_norms"],
     "norm-bias-size": ["gradient_norms"],
@@ -30,6 +31,7 @@ FIELDS = {
     "lds-squared": ["subsets", "subset_losses"],
     "lds-largest-5%": ["subsets", "subset_losses"],
     "leave-one-out": ["left_out", "left_out_losses"],
+    "leave-one-out-continued": ["continued", "continued_changes"],
     "model-randomisation": ["untrained"],
 }
 

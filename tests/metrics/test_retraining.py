@@ -10,7 +10,7 @@ from retrac_plugin.metrics import Evidence
 from retrac_plugin.metrics.correlation import spearman_rows
 from retrac_plugin.metrics.counterfactual import image_change, removal_of
 from retrac_plugin.metrics.lds import lds, lds_of_queries, one_retraining
-from retrac_plugin.metrics.leave_one_out import leave_one_out
+from retrac_plugin.metrics.leave_one_out import continued, leave_one_out
 from tests.metrics import planted
 
 stats = pytest.importorskip("scipy.stats")
@@ -137,6 +137,15 @@ def test_leave_one_out_equals_scipy():
         for row, losses in zip(values, known.left_out_losses.mean(0).T, strict=True)
     ]
     assert leave_one_out(values, known) == pytest.approx(sum(expected) / len(expected))
+
+
+def test_leaving_out_of_a_continuation_equals_scipy():
+    values, known = planted.scores(), planted.evidence()
+    expected = [
+        stats.spearmanr(row[known.continued], rises).statistic
+        for row, rises in zip(values, known.continued_changes.T, strict=True)
+    ]
+    assert continued(values, known) == pytest.approx(sum(expected) / len(expected))
 
 
 def test_leave_one_out_of_an_oracle_is_one():

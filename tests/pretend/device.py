@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch.utils import backend_registration
 
+from tests.pretend import autocast
 from tests.pretend.kernels import (
     NAME,
     ONE_KERNEL,
@@ -63,6 +64,7 @@ def install() -> torch.device:
         own.impl("_copy_from", copy, "PrivateUse1")
         for key in ("Conjugate", "Negative"):  # a copy resolves them itself
             own.impl("_copy_from", torch.library.fallthrough_kernel, key)
+        autocast.register(everything, own)
         torch.storage._to = _send_storage
         torch.Tensor.pin_memory = lambda tensor, device=None: tensor.clone()
         # So that ``network.to(device)`` keeps its parameters' identity, as it does for CUDA.

@@ -8,16 +8,15 @@ tensor of another device, and a generator of another device.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch._C import DisableTorchFunction, DispatchKey
 
-from tests.pretend.watch import Memory, note
+from tests.pretend.operators import FETCHED, LOOKED_AT, Facts, facts_of
+from tests.pretend.watch import Memory, launched, note
 
 NAME = "pretend"
 CPU = torch.device("cpu")
@@ -30,20 +29,15 @@ ONE_KERNEL = (
     "native_layer_norm",
     "embedding",
     "_safe_softmax",
+    "mse_loss",
 )
 """Operators that torch would take apart, or has no way to run, on a device it does not know."""
-
-LOOKED_AT = frozenset(
-    {"_local_scalar_dense", "equal", "nonzero", "masked_select", "bincount", "_unique2"}
-)
-"""Operators whose result, or its shape, is values: whoever calls them waits for the device."""
-
-FETCHED = frozenset({"index", "index_put", "index_put_", "_index_put_impl_"})
-"""Operators to which the CPU may give positions, which are then sent."""
 
 own_numbers = torch.Generator().manual_seed(1234)
 """The device's own generator: its random numbers are not the CPU's, as on a GPU."""
 
+reading: list[Callable[[str, Any], Any]] = []
+"""What changes arguments as kernels read them; see ``tensor_cores``."""
 
 lacking: set[torch.dtype] = set()
 """Types that the device has not: ``{torch.float64}`` makes it like Apple's."""
@@ -92,33 +86,6 @@ def _lay_on(tensor: Tensor, host: Tensor) -> Tensor:
     return aten.set_.source_Storage_storage_offset._op_dk(DispatchKey.CPU, tensor, storage, *place)
 
 
-@dataclass(frozen=True)
-class _Facts:
-    """What is known of an operator; looked up once."""
-
-    name: str
-    view: bool
-    pointwise: bool
-    draws: bool
-    numbers: tuple[int, ...]
-    """Positions of arguments that came as numbers where the operator wants tensors."""
-
-
-@functools.cache
-def _facts(op: Any) -> _Facts:
-    schema = op._schema
-    name = schema.name.removeprefix("aten::")
-    returned = [result.alias_info for result in schema.returns]
-    tensors = [i for i, a in enumerate(schema.arguments) if str(a.type) == "Tensor"]
-    return _Facts(
-        name,
-        any(alias is not None and not alias.is_write for alias in returned) or name == "set_",
-        torch.Tag.pointwise in op.tags,
-        any(argument.name == "generator" for argument in schema.arguments),
-        () if torch._C._should_allow_numbers_as_tensors(name) else tuple(tensors),
-    )
-
-
 def _mapped(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
     """Change all tensors of an operator's arguments or results."""
     if isinstance(value, Tensor):
@@ -130,7 +97,7 @@ def _mapped(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
 
 def _refuse_stranger(op: Any, value: Tensor) -> None:
     """Raise what CUDA raises when a tensor of the CPU meets its own."""
-    facts = _facts(op)
+    facts = facts_of(op)
     if facts.pointwise and value.dim() == 0:  # a number in a tensor's clothes
         return
     if facts.name in FETCHED and value.dtype in (torch.int64, torch.bool):
@@ -155,12 +122,13 @@ def _numbers_to_tensors(positions: tuple[int, ...], args: tuple[Any, ...]) -> li
 
 def run(op: Any, *args: Any, **kwargs: Any) -> Any:
     """Run an operator: views on the device tensors themselves, all else on the CPU's bytes."""
-    facts = _facts(op)
+    facts = facts_of(op)
     with DisableTorchFunction():
         if facts.view:
             return op._op_dk(DispatchKey.CPU, *args, **kwargs)
         if facts.name in LOOKED_AT:
             note(facts.name)
+        launched()
         return _compute(op, facts, args, kwargs)
 
 
@@ -189,9 +157,11 @@ class _Crossing:
         return _mapped(result, lambda t: given[id(t)] if id(t) in given else as_device(t))
 
 
-def _compute(op: Any, facts: _Facts, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def _compute(op: Any, facts: Facts, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     crossing = _Crossing(op)
     host_args = _numbers_to_tensors(facts.numbers, _mapped(args, crossing.there))
+    for change in reading:
+        host_args = change(facts.name, host_args)
     host_kwargs = {name: _mapped(value, crossing.there) for name, value in kwargs.items()}
     if "device" in host_kwargs:
         host_kwargs["device"] = CPU
@@ -214,6 +184,7 @@ def copy(source: Tensor, target: Tensor, non_blocking: bool = False) -> Tensor:
         note("sent")
     elif not on_device(target):
         note("fetched")
+    launched()
     with DisableTorchFunction():
         as_host(target).copy_(as_host(source))
     return target

@@ -16,6 +16,13 @@ Waits = Counter[tuple[str, str]]
 """How often, by what was waited for and the line of ours that asked for it."""
 
 _watches: list[Waits] = []
+_launches: list[Launches] = []
+
+
+class Launches:
+    """How many kernels were launched; views, and memory that nothing fills, need none."""
+
+    count = 0
 
 
 class Memory:
@@ -48,6 +55,23 @@ def note(wait: str) -> None:
     place = _place(sys._getframe(1))
     for waits in _watches:
         waits[wait, place] += 1
+
+
+def launched() -> None:
+    """Count a kernel."""
+    for launches in _launches:
+        launches.count += 1
+
+
+@contextmanager
+def counting() -> Iterator[Launches]:
+    """Count kernels meanwhile."""
+    launches = Launches()
+    _launches.append(launches)
+    try:
+        yield launches
+    finally:
+        _launches.remove(launches)
 
 
 def _place(frame: FrameType | None) -> str:

@@ -1,5 +1,6 @@
 """Through a launcher, in several processes that are killed and resumed; and the command line."""
 
+import json
 import subprocess
 import sys
 
@@ -95,3 +96,16 @@ def test_the_script_is_given_its_own_arguments_and_folder(tmp_path, monkeypatch)
     result = call(script, "--keep", "noise", "-x")
     assert "found --keep noise -x" in result.output
     assert "nothing was recorded" in result.output
+    answered = call("--json", script)
+    assert json.loads(answered.stdout.splitlines()[-1]) == {"visits": 0, "folder": None}
+
+
+def test_what_the_script_could_not_open_is_told_with_its_line(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", [*sys.argv])
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    script = tmp_path / "script.py"
+    script.write_text("def load():\n    return open('no such file')\n\nload()\n")
+    result = call(script)
+    assert result.exit_code == 1
+    assert f'File "{script}", line 2, in load' in result.output
+    assert "FileNotFoundError" in result.output

@@ -127,10 +127,87 @@ def test_a_pair_shows_where_its_score_comes_from(browser, tmp_path, scheme, widt
             assert numbers == pytest.approx(wanted, abs=0.006)
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         assert accessibility_faults(page) == []
-        shown = page.evaluate("[-0.004, 0.004, -0.006, 1.5].map(number)")
+        shown = page.evaluate("[-0.004, 0.004, -0.006, 1.5].map((value) => number(value))")
         assert shown == ["0.00", "0.00", "\N{MINUS SIGN}0.01", "+1.50"]
         page.keyboard.press("ArrowRight")
         assert dialog.locator(".split").count() == 0
+
+
+def parts_report():
+    """The first method's scores of query 0 split for its 10 strongest at either end."""
+    report = big_report()
+    first = report.methods[0]
+    order = first.scores.values[0].argsort(descending=True).tolist()
+    split = broken(first.scores, [(0, i) for i in (*order[:10], *order[-10:])])
+    return replace(report, methods=[replace(first, breakdown=split), report.methods[1]]), split
+
+
+def by_part(split, part, sign):
+    """The file names of the images that were split, the strongest first by a part of the terms."""
+    values = part(split.values).flatten(1).sum(1) * sign
+    order = [i for i in values.argsort(descending=True).tolist() if values[i] > 0]
+    indices = [int(split.pairs[i, 1]) for i in order]
+    return [f"set/{i}.png" if i else EVIL for i in indices]
+
+
+def test_a_checkpoint_and_timesteps_rank_the_images_that_were_split(browser, tmp_path):
+    report, split = parts_report()
+    with opened(browser, write_page(report, tmp_path / "index.html")) as page:
+        whole = names(page, "First")
+        page.get_by_label("Images a list").select_option("30")
+        parts = {  # timesteps are given in the order 900, 0, 450
+            ("480", "all"): lambda v: v[:, 0],
+            ("480", "450"): lambda v: v[:, 0, 2:],
+            ("all", "900"): lambda v: v[:, :, 0],
+        }
+        for (checkpoint, timestep), part in parts.items():
+            page.get_by_role("combobox", name="Checkpoint").select_option(label=checkpoint)
+            page.get_by_role("combobox", name="Timesteps").select_option(label=timestep)
+            for end, sign in enumerate((1, -1)):
+                assert names(page, "First", end) == by_part(split, part, sign)
+        shown = page.get_by_role("region", name="First").locator(".card b").first.inner_text()
+        largest = parts["all", "900"](split.values).sum(1).max().item()
+        assert float(shown) == pytest.approx(largest, rel=0.01)
+        told = page.locator("#part")
+        assert "at timesteps 900 of the picture" in told.inner_text()
+        assert "Others may be stronger" in told.inner_text()
+        assert "of 20 images that were split" in page.locator("h4").first.inner_text()
+        assert "of 0 images that were split" in page.locator("h4").nth(2).inner_text()
+        assert accessibility_faults(page) == []
+        page.get_by_role("combobox", name="Timesteps").select_option(label="all")
+        page.get_by_label("Images a list").select_option("12")
+        assert not told.is_visible()
+        assert names(page, "First") == whole
+
+
+def test_timesteps_are_offered_in_few_bands(browser, tmp_path):
+    report, split = parts_report()
+    timesteps = torch.arange(50.0, 1000, 100).expand(20, 2, -1)
+    values = split.values.repeat(1, 1, 4)[:, :, :10] / 4
+    values[:, 0, 0] += split.values.sum((1, 2)) - values.sum((1, 2))
+    many = replace(split, values=values, timesteps=timesteps)
+    report = replace(
+        report, methods=[replace(report.methods[0], breakdown=many), report.methods[1]]
+    )
+    with opened(browser, write_page(report, tmp_path / "index.html")) as page:
+        page.get_by_label("Images a list").select_option("30")
+        select = page.get_by_role("combobox", name="Timesteps")
+        bands = ["50 to 150", "250 to 350", "450 to 550", "650 to 750", "850 to 950"]
+        assert select.locator("option").all_inner_texts() == ["all", *bands]
+        select.select_option(label="250 to 350")
+        assert names(page, "First") == by_part(many, lambda v: v[:, :, 2:4], 1)
+
+
+def test_pairs_without_common_timesteps_are_ranked_by_checkpoint_alone(browser, tmp_path):
+    report, split = parts_report()
+    other = replace(split, timesteps=split.timesteps + torch.arange(20.0)[:, None, None])
+    report = replace(
+        report, methods=[replace(report.methods[0], breakdown=other), report.methods[1]]
+    )
+    with opened(browser, write_page(report, tmp_path / "index.html")) as page:
+        assert page.get_by_role("combobox", name="Timesteps").count() == 0
+        page.get_by_role("combobox", name="Checkpoint").select_option(label="2")
+        assert names(page, "First") == by_part(other, lambda v: v[:, 1], 1)
 
 
 def test_filters_by_method_length_agreement_and_generality(browser, path):

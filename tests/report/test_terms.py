@@ -1,17 +1,21 @@
 """How a score splits, as the page is given it, and what is refused."""
 
+import base64
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
 from retrac_plugin import Scores
 from retrac_plugin.attribution.breakdown_files import Breakdown
+from retrac_plugin.attribution.pairs import strongest
 from retrac_plugin.errors import InputError
 from retrac_plugin.report import Method
+from retrac_plugin.report import listing as of_listing
 from retrac_plugin.report.listing import listing
 from retrac_plugin.report.of_scores import report_of
-from retrac_plugin.report.terms import terms_of
+from retrac_plugin.report.terms import shared_timesteps, terms_of
 from tests.report import sample
 
 TIMESTEPS = [900.0, 0.0, 450.0]
@@ -26,6 +30,15 @@ def broken(scores, pairs, steps=(480, None)):
     timesteps = torch.tensor(TIMESTEPS).expand_as(terms)
     about = {"method": scores.about.get("method"), "checkpoint_steps": list(steps)}
     return Breakdown(torch.tensor(pairs), terms, timesteps, about)
+
+
+def unpacked(found, checkpoints=2):
+    """What the script reads: the terms ``[checkpoint, timestep]``."""
+    packed, scale, *_ = found
+    low = np.frombuffer(base64.b64decode(packed), np.uint8).reshape(-1, 3)
+    sign = np.where(low[:, 2:] > 127, 255, 0).astype(np.uint8)
+    whole = np.concatenate([low, sign], 1).view("<i4")
+    return torch.from_numpy(whole.reshape(checkpoints, -1) * scale)
 
 
 def with_terms(query=1):
@@ -46,11 +59,12 @@ def test_the_page_has_a_pair_s_terms_by_timestep_in_the_units_of_its_score():
     place, score = answer["ends"][0]["entries"][0][:2]
     (found,) = answer["terms"].items()
     assert found[0] == place
-    assert found[1]["timesteps"] == ["0", "450", "900"]
+    assert listed["methods"][0]["timesteps"] == ["0", "450", "900"]
+    assert len(found[1]) == 2
     expected = split.values[0][:, [1, 2, 0]].double() / 1e-5
-    assert torch.tensor(found[1]["values"]).double() == pytest.approx(expected, abs=1e-3)
+    assert unpacked(found[1]) == pytest.approx(expected, abs=2e-7 * float(expected.abs().max()))
     assert answer["unit"].endswith("10⁻⁵")
-    assert sum(map(sum, found[1]["values"])) == pytest.approx(float(score), abs=0.01)
+    assert unpacked(found[1]).sum() == pytest.approx(float(score), abs=0.01)
     others = [a["terms"] for q in (0, 2) for a in listed["answers"][q]]
     assert [*others, listed["answers"][1][1]["terms"]] == [{}] * 5
 
@@ -61,10 +75,40 @@ def test_timesteps_that_differ_between_checkpoints_are_numbered():
     timesteps[0, 1, 0] = 3
     ((query, index),) = split.places
     found = terms_of(replace(split, timesteps=timesteps), query, index, 0)
-    assert found["timesteps"] == ["draw 1", "draw 2", "draw 3"]
-    assert torch.tensor(found["values"]).numpy() == pytest.approx(split.values[0].numpy(), abs=1e-3)
+    assert found[2] == ["draw 1", "draw 2", "draw 3"]
+    assert unpacked(found).numpy() == pytest.approx(split.values[0].numpy(), abs=1e-3)
+    assert shared_timesteps(replace(split, timesteps=timesteps)) == []
     assert terms_of(split, query + 1, index, 0) is None
     assert terms_of(None, query, index, 0) is None
+
+
+def test_pairs_with_timesteps_of_their_own_keep_them():
+    scores = sample.scores(3)
+    split = broken(scores, [(0, 1), (0, 2)])
+    assert shared_timesteps(split) == ["0", "450", "900"]
+    timesteps = split.timesteps.clone()
+    timesteps[1] += 1
+    other = replace(split, timesteps=timesteps)
+    assert shared_timesteps(other) == []
+    assert terms_of(other, 0, 2, 0)[2] == ["1", "451", "901"]
+
+
+def test_terms_of_nothing_are_nothing():
+    split = broken(sample.scores(3), [(0, 1)])
+    assert not unpacked(terms_of(replace(split, values=split.values * 0), 0, 1, 0)).any()
+
+
+def test_where_terms_weigh_too_much_each_list_has_those_of_its_first(monkeypatch):
+    report = sample.report()
+    first = report.methods[0]
+    every = strongest([first.scores], sample.K)
+    split = broken(first.scores, every)
+    report = replace(report, methods=[replace(first, breakdown=split), report.methods[1]])
+    assert {len(of[0]["terms"]) for of in listing(report)["answers"]} == {2 * sample.K}
+    monkeypatch.setattr(of_listing, "SPLIT_BYTES", split.values.numel() * 4 // 2)
+    answer = listing(report)["answers"][0][0]
+    shown = [[entry[0] in answer["terms"] for entry in end["entries"]] for end in answer["ends"]]
+    assert shown == [[True, True, False, False]] * 2
 
 
 def test_a_breakdown_of_other_scores_is_refused():

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
+from functools import cache, partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import unfold
 
+from retrac_plugin.draws import Strided
+from retrac_plugin.frameworks.drawn import DrawnExamples
 from tests.twins.plain_loops import Book
 
 LAYERS = ("time_embedding.linear_1", "conv_out")
@@ -23,17 +26,20 @@ def kronfluence(book: Book, corrected: bool) -> Tensor:
     eigenbasis; in K-FAC the products of the factors' own eigenvalues.
     """
     book.load(book.last)
+    single: list[Tensor] = []
     with _observed(book) as (entered, left):
         for x, timesteps, noises in book.items("train"):
-            t, eps = int(timesteps[book.last, 0]), noises[book.last, 0, 0]
-            book.gradient(book.output(x, t, eps))
-    train, queries = (_matrices(book, side) for side in ("train", "query"))
+            for t, draws in zip(timesteps[book.last], noises[book.last], strict=True):
+                for eps in draws:
+                    single.append(book.gradient(book.output(x, int(t), eps)))
+    means = (book.mean(side, book.last) for side in ("train", "query"))
+    train, queries, draws = (_matrices(book, rows) for rows in (*means, torch.stack(single)))
     scores = []
     for name in LAYERS:
         values_a, q_a = _eigh(entered[name])
         values_s, q_s = _eigh(left[name])
-        own, theirs = (q_s.T @ side[name] @ q_a for side in (train, queries))
-        values = own.square().mean(0) if corrected else torch.outer(values_s, values_a)
+        own, theirs, each = (q_s.T @ side[name] @ q_a for side in (train, queries, draws))
+        values = each.square().mean(0) if corrected else torch.outer(values_s, values_a)
         damped = values + 0.1 * values.mean()
         scores.append(torch.einsum("qsa,isa->qi", theirs / damped, own))
     return torch.stack(scores).sum(0)
@@ -46,9 +52,22 @@ def _eigh(vectors: list[Tensor]) -> tuple[Tensor, Tensor]:
     return values, columns
 
 
-def _matrices(book: Book, side: str) -> dict[str, Tensor]:
-    """Return each layer's gradients, ``[sample, out, in + 1]``, the bias as the last column."""
-    parts = iter(torch.split(book.mean(side, book.last), list(book.sizes.values()), 1))
+def stratified(book: Book, strata: int) -> Tensor:
+    """EK-FAC where both sides are at so many timesteps, and the factors of all of them."""
+    own, asked = copy.copy(book), book.sides["query"]
+    images = {"train": book.train, "query": book.queries}
+    drawn = {
+        side: DrawnExamples(of, Strided(strata), side, asked.model, book.steps, ())
+        for side, of in images.items()
+    }
+    own.sides = {**book.sides, **drawn}
+    own.gradients = cache(own._gradients)
+    return kronfluence(own, corrected=True)
+
+
+def _matrices(book: Book, gradients: Tensor) -> dict[str, Tensor]:
+    """Return gradients ``[row, p]`` by layer, ``[row, out, in + 1]``, the bias the last column."""
+    parts = iter(torch.split(gradients, list(book.sizes.values()), 1))
     found = {}
     for name, weight, bias in zip(LAYERS, parts, parts, strict=True):
         rows = weight.view(len(weight), bias.shape[1], -1)

@@ -29,7 +29,8 @@ from tests.twins.curved import (
     journey,
     trak,
 )
-from tests.twins.kronecker import kronfluence
+from tests.twins.kronecker import kronfluence, stratified
+from tests.twins.layered import layered
 from tests.twins.plain_loops import Book, Output, loss
 from tests.twins.unlearned import unlearning
 
@@ -204,6 +205,18 @@ TWINS: dict[str, Twin] = {
             kernels.over_timesteps, known=kernels.of_gradients, kernel=kernels.linear, damping=0.2
         )
     ),
+    "trak-layers": Twin(partial(layered, of_group=trak)),
+    "retrac-kernel-layers": Twin(
+        partial(
+            layered,
+            of_group=partial(
+                kernels.over_timesteps,
+                known=kernels.of_gradients,
+                kernel=kernels.cubic,
+                damping=1,
+            ),
+        )
+    ),
     "activation-kernel": Twin(
         partial(
             kernels.over_timesteps, known=kernels.of_up_blocks, kernel=kernels.cubic, damping=1
@@ -237,6 +250,9 @@ TWINS: dict[str, Twin] = {
     "dattri-datainf": Twin(datainf),
     "dattri-ekfac": Twin(ekfac),
     "kronfluence-ekfac": Twin(partial(kronfluence, corrected=True), {"fisher": "empirical"}),
+    "kronfluence-ekfac-stratified": Twin(
+        partial(stratified, strata=4), {"fisher": "empirical", "strata": 4}
+    ),
     "kronfluence-kfac": Twin(partial(kronfluence, corrected=False), {"fisher": "empirical"}),
 }
 """By registered name."""

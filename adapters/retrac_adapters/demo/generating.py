@@ -7,9 +7,9 @@ from pathlib import Path
 import torch
 from diffusers import DDPMScheduler, UNet2DModel
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from retrac_adapters.demo.recipe import Recipe
+from retrac_plugin.progress import over
 
 
 def generate(run: Path, recipe: Recipe, count: int, seed: int) -> Tensor:
@@ -29,14 +29,19 @@ def generate(run: Path, recipe: Recipe, count: int, seed: int) -> Tensor:
 
 @torch.no_grad()
 def sample(
-    network: UNet2DModel, scheduler: DDPMScheduler, recipe: Recipe, count: int, seed: int
+    network: UNet2DModel,
+    scheduler: DDPMScheduler,
+    recipe: Recipe,
+    count: int,
+    seed: int,
+    shown: bool | None = None,
 ) -> Tensor:
-    """Return pictures that a network draws; see ``generate``."""
+    """Return pictures that a network draws; see ``generate``, and ``progress.bar``."""
     generator = torch.Generator().manual_seed(seed)
     side, channels = recipe.network["sample_size"], recipe.network["in_channels"]
     pictures = torch.randn(count, channels, side, side, generator=generator)
     scheduler.set_timesteps(recipe.sampling_steps)
-    for timestep in tqdm(scheduler.timesteps, desc="generating", unit="step"):
+    for timestep in over(scheduler.timesteps, "generating", shown=shown):
         predicted = network(pictures, timestep).sample
         pictures = scheduler.step(predicted, timestep, pictures, generator=generator).prev_sample
     return pictures.clamp(-1, 1)

@@ -6,7 +6,6 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-import click
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
@@ -22,7 +21,9 @@ from retrac_adapters.demo.training import train_once
 from retrac_plugin.attribution.attributors import DiffusionAttributor
 from retrac_plugin.attribution.breakdown import break_together
 from retrac_plugin.attribution.pairs import strongest
+from retrac_plugin.cli.telling import tell
 from retrac_plugin.files import write_atomically
+from retrac_plugin.report import Report
 from retrac_plugin.runs.run import Run
 
 PICTURES = 16
@@ -35,8 +36,8 @@ QUERY_DRAWS = retrac.Strided(10, noise_draws=4, seed=0)
 BATCH_SIZE = 128
 
 
-def run_demo(out: Path, recipe_name: str, seed: int, command: str) -> Path:
-    """Train, generate, attribute, and write everything below ``out``; return the page's path."""
+def run_demo(out: Path, recipe_name: str, seed: int, command: str) -> Report:
+    """Train, generate, attribute, write everything below ``out``; return what the page shows."""
     # One thread: so small images leave little to share, and threads that contend are far slower.
     torch.set_num_threads(1)
     outcome = _find_out(out, recipe_name, seed)
@@ -48,14 +49,14 @@ def run_demo(out: Path, recipe_name: str, seed: int, command: str) -> Path:
     _save_images(out / "generated.safetensors", outcome.pictures)
     report = show(outcome, out, command, seed)
     print_table(report)
-    return out / "index.html"
+    return report
 
 
 def _find_out(out: Path, recipe_name: str, seed: int) -> Outcome:
     recipe, data = RECIPES[recipe_name], demo_data.load()
     seconds, start = {}, time.perf_counter()
     if not train_once(data.images, recipe, out / "run"):
-        click.echo(f"using the run that is already in {out / 'run'}")
+        tell(f"using the run that is already in {out / 'run'}")
     seconds["training"] = time.perf_counter() - start
 
     start = time.perf_counter()
@@ -65,7 +66,7 @@ def _find_out(out: Path, recipe_name: str, seed: int) -> Outcome:
 
     start = time.perf_counter()
     run = retrac.read_run(out / "run")
-    click.echo(run.description)
+    tell(run.description)
     attributors = _attributors(run)
     scores = [
         replace(each, train_names=data.names)
@@ -85,7 +86,6 @@ def _attributors(run: Run) -> list[DiffusionAttributor]:
             train_draws=run.train_draws,
             query_draws=QUERY_DRAWS,
             batch_size=BATCH_SIZE,
-            progress=True,
         )
         for method in (retrac.DiffusionTracIn, retrac.DiffusionReTrac)
     ]

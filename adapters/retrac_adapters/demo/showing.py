@@ -7,12 +7,12 @@ from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
-import click
 import torch
 from torch import Tensor
 
 from retrac_adapters.demo.data import DIGIT_LABEL, DIGITS, PHOTOS, PIECES_EACH, SIDE, kind
 from retrac_adapters.demo.outcome import Outcome
+from retrac_plugin.cli.telling import tell
 from retrac_plugin.metrics import Evidence
 from retrac_plugin.plugins import metrics
 from retrac_plugin.report import (
@@ -67,11 +67,11 @@ def show(outcome: Outcome, out: Path, command: str, seed: int) -> Report:
 def print_table(report: Report) -> None:
     """Print the table of metrics."""
     names = [method.name for method in report.methods]
-    click.echo(f"\n{'':32}" + "".join(f"{name:>18}" for name in names) + f"{'chance':>10}")
+    tell(f"\n{'':32}" + "".join(f"{name:>18}" for name in names) + f"{'chance':>10}")
     for row in report.rows:
         values = "".join(f"{value:>18.3g}" for value in row.values)
         chance = "" if row.chance is None else f"{row.chance:>10.3g}"
-        click.echo(f"{row.name:32}{values}{chance}")
+        tell(f"{row.name:32}{values}{chance}")
 
 
 def explained_best(outcome: Outcome) -> list[int]:

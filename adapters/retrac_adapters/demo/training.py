@@ -11,12 +11,12 @@ from pathlib import Path
 import torch
 from diffusers import DDPMScheduler
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from retrac_adapters.demo.recipe import Recipe
 from retrac_adapters.demo.starting import Start, from_scratch
 from retrac_plugin import Recorder
 from retrac_plugin.files import write_atomically
+from retrac_plugin.progress import bar
 
 FINISHED = "recipe.json"
 """Written last: a run that holds it is complete."""
@@ -58,26 +58,27 @@ def train(images: Tensor, recipe: Recipe, directory: Path, start: Start) -> None
     generator = torch.Generator().manual_seed(recipe.seed)
     batches = _batches(len(images), recipe.batch_size, generator)
     network.train()
-    progress = tqdm(range(recipe.steps), desc="training", unit="step")
-    for step in progress:
-        ids = next(batches)
-        timesteps = torch.randint(
-            scheduler.config.num_train_timesteps, ids.shape, generator=generator
-        )
-        rate = recipe.learning_rate_at(step)
-        noise = recorder.draw(ids, timesteps, images[ids], step_size=rate)
-        noised = scheduler.add_noise(images[ids], noise, timesteps)
-        loss = start.criterion(network(noised, timesteps).sample, noise)
-        optimizer.param_groups[0]["lr"] = rate
-        optimizer.zero_grad()
-        torch.autograd.backward(loss)
-        optimizer.step()
-        if step % 50 == 0:
-            progress.set_postfix(loss=f"{loss.item():.3f}")
-        if step + 1 in recipe.checkpoint_steps:
-            checkpoint = directory / f"checkpoint-{step + 1}"
-            start.save(network, checkpoint)
-            recorder.save(checkpoint)
+    with bar(recipe.steps, "training", "step", leave=True) as progress:
+        for step in range(recipe.steps):
+            ids = next(batches)
+            timesteps = torch.randint(
+                scheduler.config.num_train_timesteps, ids.shape, generator=generator
+            )
+            rate = recipe.learning_rate_at(step)
+            noise = recorder.draw(ids, timesteps, images[ids], step_size=rate)
+            noised = scheduler.add_noise(images[ids], noise, timesteps)
+            loss = start.criterion(network(noised, timesteps).sample, noise)
+            optimizer.param_groups[0]["lr"] = rate
+            optimizer.zero_grad()
+            torch.autograd.backward(loss)
+            optimizer.step()
+            if step % 50 == 0:
+                progress.set_postfix(loss=f"{loss.item():.3f}")
+            if step + 1 in recipe.checkpoint_steps:
+                checkpoint = directory / f"checkpoint-{step + 1}"
+                start.save(network, checkpoint)
+                recorder.save(checkpoint)
+            progress.update()
 
 
 def _batches(count: int, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:

@@ -24,6 +24,8 @@ from retrac_plugin.model.diffusion import LOSS_WEIGHT
 
 TENSOR_FILES = (".safetensors", ".npz", ".npy")
 CONDITION = "encoder_hidden_states"
+BILINEAR_CLASS_IMAGES = ("dreambooth-flux-dev-lora", "train_dreambooth_flux")
+"""Scripts that resize class images bilinearly, whatever ``--image_interpolation_mode`` says."""
 
 
 @dataclass(frozen=True)
@@ -112,8 +114,10 @@ class LatentReader:
                 "here: pass arguments={'class_data_dir': ..., 'class_prompt': ...}"
             )
         weight = torch.tensor(float(self.arguments.get("prior_loss_weight", 1.0)))
+        bilinear = self.arguments.script in BILINEAR_CLASS_IMAGES
+        framing = replace(self.framing, interpolation="bilinear") if bilinear else None
         return [
-            replace(picture, fields={LOSS_WEIGHT: weight})
+            replace(picture, fields={LOSS_WEIGHT: weight}, framing=framing)
             for picture in _pictures(Path(folder), prompt)
         ]
 

@@ -9,13 +9,13 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from retrac_adapters.images.framing import Framing
 from retrac_adapters.latents.micro_conditions import POOLED, time_ids_of, with_time_ids
 from retrac_adapters.latents.vae import MEAN, STD, ImageEncoder
 from retrac_plugin.data.encoded import EncodedRows, as_key, digest
 from retrac_plugin.data.image_files import FileExamples
+from retrac_plugin.progress import bar
 from retrac_plugin.randomness import SAMPLE_KEY, normal
 
 AT_ONCE = 4
@@ -45,12 +45,14 @@ class Picture:
         name: What to call it.
         caption: What it is said to show, or None where the denoiser is told nothing.
         fields: Further fields of its example, such as ``loss_weight``.
+        framing: How it is cropped, where that is not as the others are.
     """
 
     path: Path
     name: str
     caption: str | None = None
     fields: Mapping[str, Any] | None = None
+    framing: Framing | None = None
 
 
 class LatentExamples(FileExamples):
@@ -80,7 +82,7 @@ class LatentExamples(FileExamples):
     ) -> None:
         self.pictures, self.framing, self.images, self.seed = pictures, framing, images, seed
         self.names = [picture.name for picture in pictures]
-        inputs = [digest(repr(framing), picture.path.read_bytes()) for picture in pictures]
+        inputs = [digest(repr(self._framing(p)), p.path.read_bytes()) for p in pictures]
         self.keys = [as_key(of_image) for of_image in inputs]
         self.latents = EncodedRows(self._encode, images.fingerprint, inputs, cache)
         captions = [picture.caption for picture in pictures if picture.caption is not None]
@@ -90,7 +92,7 @@ class LatentExamples(FileExamples):
         picture, latent = self.pictures[index], self.latents[index]
         told = {} if self.conditions is None else self.conditions.of(picture.caption)
         if POOLED in told:
-            told = with_time_ids(told, time_ids_of(picture.path, self.framing))
+            told = with_time_ids(told, time_ids_of(picture.path, self._framing(picture)))
         key = self.keys[index]
         sample = {"sample": self._latent(latent, key), SAMPLE_KEY: key}
         return {**sample, **told, **(picture.fields or {})}
@@ -100,9 +102,9 @@ class LatentExamples(FileExamples):
         texts = [] if self.conditions is None else [self.conditions.rows]
         todo = [("encoding images", self.latents), *(("encoding captions", rows) for rows in texts)]
         for what, rows in todo:
-            disable = not (progress and rows.missing)
-            with tqdm(total=rows.missing, desc=what, disable=disable, leave=False) as bar:
-                rows.fill(bar.update)
+            shown = None if progress and rows.missing else False
+            with bar(rows.missing, what, "row", shown) as encoding:
+                rows.fill(encoding.update)
 
     @property
     def missing(self) -> int:
@@ -125,7 +127,7 @@ class LatentExamples(FileExamples):
 
     def picture(self, index: int) -> Tensor:
         """Return an image as its script framed it, ``[3, height, width]`` in [-1, 1]."""
-        return self.framing.read(self.pictures[index].path)
+        return self._framed(self.pictures[index])
 
     @property
     def remark(self) -> str:
@@ -140,6 +142,12 @@ class LatentExamples(FileExamples):
             f"standard deviation is {float(spread / size):.2g} of the latents' own"
         )
 
+    def _framing(self, picture: Picture) -> Framing:
+        return picture.framing or self.framing
+
+    def _framed(self, picture: Picture) -> Tensor:
+        return self._framing(picture).read(picture.path)
+
     def _latent(self, row: Mapping[str, Tensor], key: int) -> Tensor:
         if self.seed is None:
             return row[MEAN]
@@ -150,7 +158,7 @@ class LatentExamples(FileExamples):
         parts = []
         for start in range(0, len(positions), AT_ONCE):
             chosen = [self.pictures[i] for i in positions[start : start + AT_ONCE]]
-            pixels = torch.stack([self.framing.read(picture.path) for picture in chosen])
+            pixels = torch.stack([self._framed(picture) for picture in chosen])
             parts.append(self.images.encode(pixels))
         return {name: torch.cat([part[name].cpu() for part in parts]) for name in (MEAN, STD)}
 

@@ -214,6 +214,7 @@ def _note_unmodelled(objective: Objective, arguments: Arguments, replayed: bool)
         objective.note(
             NOT_MODELLED,
             "with_prior_preservation",
-            "half of every batch were class images. Append them to the training set, each with a "
-            f"field loss_weight of {arguments.get('prior_loss_weight', 1.0)}",
+            "half of every batch were class images. They are read with the pictures of the run; to "
+            "a training set of tensors they are to be appended, each with a field loss_weight of "
+            f"{arguments.get('prior_loss_weight', 1.0)}",
         )

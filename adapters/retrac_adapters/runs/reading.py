@@ -6,6 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import retrac_plugin
+from retrac_adapters.latents.latent_runs import LatentReader
+from retrac_adapters.runs.drawing import PipelineDrawer, find_drawer
 from retrac_adapters.runs.objective import read_objective
 from retrac_adapters.runs.optimizers import read_optimizer
 from retrac_adapters.runs.readers import find_reader
@@ -68,7 +70,11 @@ def read_run(request: RunRequest, layout: Layout) -> Run:
         taken += f" for the training set, {request.query_weights} for queries"
     findings += describe_series(layout, folders, taken, arguments)
     findings += [*of_steps, *describe_trace(trace), *of_optimizer]
-    return Run(model, checkpoints, trace, [*findings, *of_images], reader=reader)
+    drawer: PipelineDrawer | str = "the model was passed, and did not come from the run"
+    if request.model is None:
+        side = reader.framing.resolution if isinstance(reader, LatentReader) else None
+        drawer = find_drawer(layout, base, model.network, checkpoints[-1], side)
+    return Run(model, checkpoints, trace, [*findings, *of_images], reader=reader, drawer=drawer)
 
 
 def _read_model(

@@ -27,13 +27,18 @@ MAGNITUDE = ".lora_magnitude_vector"
 METADATA = "lora_adapter_metadata"
 
 
+def adapted_parts(file: Path) -> set[str]:
+    """Return of which parts of a model an adapter file holds weights, by its own names."""
+    return {name.split(".")[0] for name in read_weights(file)}
+
+
 def find_part(file: Path) -> str:
     """Return which denoiser an adapter file is for, one of ``PARTS``.
 
     Raises:
         CheckpointError: If it is for none.
     """
-    prefixes = {name.split(".")[0] for name in read_weights(file)}
+    prefixes = adapted_parts(file)
     part = next((part for part in PARTS if part in prefixes), None)
     if part is None and any(prefix.startswith(KOHYA) for prefix in prefixes):
         raise CheckpointError(f"{str(file)!r} has the names of kohya's scripts. {CONVERT}")

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from torch.utils.data import DataLoader
-from tqdm.auto import tqdm
 
 from retrac_plugin.attribution.attributors import DiffusionTracIn
 from retrac_plugin.checkpoints.checkpoint import Checkpoint
@@ -18,6 +17,7 @@ from retrac_plugin.frameworks.nesting import Keys
 from retrac_plugin.frameworks.side_loaders import Side, shows_progress, sides_of
 from retrac_plugin.model.checks import check_deterministic
 from retrac_plugin.model.diffusion import DiffusionModel
+from retrac_plugin.progress import bar
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,8 @@ class Job:
 
     def bar(self, total: int, name: str, unit: str = "sample") -> Any:
         """Return a progress bar, for what Captum shows none of."""
-        hidden = not self.show_progress
-        return tqdm(total=total, desc=name, unit=unit, disable=hidden, leave=False)
+        asked = self.core.setting.progress
+        return bar(total, name, unit, None if asked is None else bool(asked))
 
     def losses(self, model: DiffusionModel | None = None) -> LossOfDraws:
         """Return the model for Captum, or another one with the same checkpoints."""

@@ -10,6 +10,8 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
+from retrac_plugin.progress import wants_bar
+
 
 @contextmanager
 def shown(progress: Any) -> Iterator[None]:
@@ -17,7 +19,7 @@ def shown(progress: Any) -> Iterator[None]:
 
     dattri has no argument for it, so each of its modules gets another ``tqdm`` meanwhile.
     """
-    disable = None if progress is None else not progress
+    hidden = not wants_bar(None if progress is None else bool(progress))
     modules = [
         module
         for name, module in list(sys.modules.items())
@@ -26,7 +28,7 @@ def shown(progress: Any) -> Iterator[None]:
     theirs = [(module, module.tqdm) for module in modules]
     try:
         for module in modules:
-            module.tqdm = partial(tqdm, disable=disable)  # type: ignore[attr-defined]  # looked up above
+            module.tqdm = partial(tqdm, disable=hidden)  # type: ignore[attr-defined]  # looked up above
         yield
     finally:
         for module, own in theirs:

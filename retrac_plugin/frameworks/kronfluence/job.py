@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass, replace
 
 import torch
 
 from retrac_plugin.attribution.attributors import DiffusionTracIn
-from retrac_plugin.checkpoints.checkpoint import load_into
+from retrac_plugin.checkpoints.checkpoint import network_at
 from retrac_plugin.data.examples import Examples
 from retrac_plugin.frameworks.nesting import Keys
 from retrac_plugin.frameworks.side_loaders import Side, shows_progress, sides_of
@@ -64,10 +63,5 @@ def make_job(core: DiffusionTracIn, train: Examples, queries: Examples) -> Job:
 
 def _at_last_checkpoint(core: DiffusionTracIn) -> DiffusionModel:
     """Return the model with a copy of its network: kronfluence replaces layers for good."""
-    network = copy.deepcopy(core.model.network).to(core.device)
-    values = load_into(core.model.network, core.checkpoints[-1], core.device)
-    own = dict(network.named_parameters()) | dict(network.named_buffers())
-    with torch.no_grad():
-        for name, value in values.items():
-            own[name].copy_(value)
+    network = network_at(core.model.network, core.checkpoints[-1], core.device)
     return replace(core.model, network=network)

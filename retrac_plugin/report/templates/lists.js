@@ -7,6 +7,8 @@ const state = {
   methods: new Set(data.methods.keys()),
   agreedOnly: false,
   withoutGeneral: false,
+  checkpoint: null,
+  band: null,
 };
 
 const visible = () => [...state.methods].sort((one, other) => one - other);
@@ -14,7 +16,7 @@ const visible = () => [...state.methods].sort((one, other) => one - other);
 // The images that all visible methods list at this end.
 function agreedAt(end) {
   const lists = visible().map(
-    (n) => new Set(data.answers[state.query][n].ends[end].entries.slice(0, state.length).map((e) => e[0])),
+    (n) => new Set(endsOf(n)[end].entries.slice(0, state.length).map((e) => e[0])),
   );
   if (lists.length < 2) return new Set();
   return new Set([...lists[0]].filter((position) => lists.every((list) => list.has(position))));
@@ -44,8 +46,8 @@ function showMethod(number) {
     "section",
     { className: "answer", "aria-label": data.methods[number].name },
     make("h3", null, data.methods[number].name, " ", make("span", { className: "unit" }, answer.unit)),
-    ...(answer.certainty ? [make("p", { className: "sure" }, answer.certainty)] : []),
-    ...answer.ends.flatMap((end, at) => showEnd(end, number, agreedAt(at))),
+    ...(answer.certainty && !partIsChosen() ? [make("p", { className: "sure" }, answer.certainty)] : []),
+    ...endsOf(number).flatMap((end, at) => showEnd(end, number, agreedAt(at))),
   );
 }
 

@@ -39,6 +39,7 @@ function startControls() {
   const longest = ends.reduce((most, end) => Math.max(most, end.entries.length), 0);
   const parts = several ? data.methods.map(methodChoice) : [];
   if (longest > LENGTHS[0]) parts.push(lengthChoice(longest));
+  parts.push(...partChoices());
   if (several)
     parts.push(choice("Only where methods agree", false, filtered((on) => (state.agreedOnly = on))));
   if (general)

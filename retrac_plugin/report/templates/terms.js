@@ -1,9 +1,18 @@
 // Where the influence of one training image on one picture comes from: checkpoint by timestep.
 
-function number(value) {
-  const text = value.toFixed(2);
-  if (Number(text) === 0) return "0.00";
+function number(value, decimals = 2) {
+  const text = value.toFixed(decimals);
+  if (Number(text) === 0) return (0).toFixed(decimals);
   return `${value > 0 ? "+" : ""}${text}`.replace("-", "\u2212");
+}
+
+// The terms of a pair, a list a checkpoint: 3 bytes each, the lowest first, the sign in the last.
+function unpacked(method, [packed, scale, timesteps]) {
+  const bytes = atob(packed);
+  const at = (n) => bytes.charCodeAt(3 * n) | (bytes.charCodeAt(3 * n + 1) << 8) | (bytes.charCodeAt(3 * n + 2) << 16);
+  const width = (timesteps || method.timesteps).length;
+  const value = (n) => ((at(n) << 8) >> 8) * scale;
+  return method.checkpoints.map((_, k) => Array.from({ length: width }, (_, t) => value(k * width + t)));
 }
 
 const sum = (values) => values.reduce((total, value) => total + value, 0);
@@ -17,7 +26,9 @@ function cell(value, largest) {
 }
 
 function termsTable(method, answer, position) {
-  const { timesteps, values } = answer.terms[position];
+  const pair = answer.terms[position];
+  const timesteps = pair[2] || method.timesteps;
+  const values = unpacked(method, pair);
   const largest = Math.max(...values.flat().map(Math.abs)) || 1;
   const heads = ["Checkpoint", ...timesteps, "all"].map((text) => make("th", { scope: "col" }, text));
   const rows = values.map((row, n) =>

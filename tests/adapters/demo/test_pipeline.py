@@ -89,6 +89,18 @@ def test_a_second_call_trains_nothing(made):
     assert torch.equal(scores, again)
 
 
+def test_it_answers_with_one_json_object_and_is_quiet(made):
+    out, output = made
+    assert "training: 12 of 12 after" in output
+    given = ["demo", "--recipe", "quick", "--out", str(out), "--json", "--quiet"]
+    result = CliRunner().invoke(main, given)
+    assert result.stderr == ""
+    found = json.loads(result.stdout)
+    assert found["page"] == str(out / "index.html")
+    assert found["metrics"][0]["name"] == "specificity@10"
+    assert set(found["metrics"][0]["values"]) == {"Diffusion-TracIn", "Diffusion-ReTrac"}
+
+
 def test_the_saved_images_are_those_of_the_trace(made):
     out, _ = made
     images = load_file(out / "train.safetensors")["sample"]

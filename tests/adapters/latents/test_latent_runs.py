@@ -32,7 +32,7 @@ def files(tmp_path_factory):
     return {"base": folder / "base", "parts": parts, "images": write_images(folder / "images")}
 
 
-def write_run(directory, files, **arguments):
+def write_run(directory, files, project="text2image-fine-tune", **arguments):
     """Write what train_text_to_image.py leaves, without training."""
     _, _, _, unet = files["parts"]
     for step in (10, 20, 30):
@@ -44,7 +44,7 @@ def write_run(directory, files, **arguments):
         "image_interpolation_mode": "lanczos",
         "center_crop": True,
     }
-    write_arguments(directory, "text2image-fine-tune", **{**known, **arguments})
+    write_arguments(directory, project, **{**known, **arguments})
     return directory
 
 
@@ -181,6 +181,32 @@ def test_dreambooths_class_images_are_weighed(tmp_path, files):
     own, other = examples[1]["encoder_hidden_states"], examples[2]["encoder_hidden_states"]
     assert torch.equal(own, examples[0]["encoder_hidden_states"])
     assert not torch.equal(own, other)
+
+
+def test_flux_resizes_class_images_bilinearly_whatever_the_option_says(tmp_path, files):
+    instances, classes = tmp_path / "instances", tmp_path / "classes"
+    write_images(instances, ["x"] * 2)
+    write_images(classes, ["x"] * 2)
+    told = {
+        "train_data_dir": None,
+        "instance_data_dir": str(instances),
+        "instance_prompt": "a sks dog",
+        "with_prior_preservation": True,
+        "class_data_dir": str(classes),
+        "class_prompt": "a dog",
+    }
+    for script, of_classes in (
+        ("dreambooth-flux-dev-lora", "bilinear"),
+        ("dreambooth-lora-sd-xl", "lanczos"),
+    ):
+        run = retrac.read_run(write_run(tmp_path / script, files, project=script, **told))
+        examples = run.train_examples(cache=tmp_path / "cache")
+        own, other = (Framing(16, name) for name in ("lanczos", of_classes))
+        paths = [*sorted(instances.glob("*.png")), *sorted(classes.glob("*.png"))]
+        for i, (path, framing) in enumerate(zip(paths, [own, own, other, other], strict=True)):
+            assert torch.equal(examples.picture(i), framing.read(path))
+            latent = ImageEncoder(files["parts"][0]).encode(framing.read(path)[None])["mean"][0]
+            assert torch.allclose(examples[i]["sample"].double(), latent.double(), atol=1e-6)
 
 
 def test_a_selection_is_repeated_by_its_seed(tmp_path, files):

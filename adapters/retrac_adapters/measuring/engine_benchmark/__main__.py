@@ -10,7 +10,6 @@ from typing import Any
 
 import click
 import torch
-from tqdm.auto import tqdm
 
 from retrac_adapters.measuring.engine_benchmark import (
     frameworks,
@@ -23,6 +22,7 @@ from retrac_adapters.measuring.engine_benchmark import (
 from retrac_adapters.measuring.engine_benchmark.timing import Measured, measure
 from retrac_adapters.measuring.engine_benchmark.workload import DRAWS, SIZES, Workload
 from retrac_adapters.measuring.engine_benchmark.writing import machine, write
+from retrac_plugin.progress import over
 
 PARTS = ("cost", "frameworks", "projections", "memory", "jobs")
 TRAIN, QUERIES, TIMESTEPS = 50_000, 100, 10
@@ -59,7 +59,7 @@ def main(parts: tuple[str, ...], sizes: tuple[str, ...], rounds: int, out: Path)
     if "memory" in parts:
         results["memory"] = _memory()
     if "jobs" in parts:
-        results["jobs"] = [jobs.measured(job) for job in tqdm(jobs.JOBS, "jobs")]
+        results["jobs"] = [jobs.measured(job) for job in over(jobs.JOBS, "jobs", "job")]
     results["machine"] = machine()
     write(out, results)
     click.echo((out / "table.md").read_text())

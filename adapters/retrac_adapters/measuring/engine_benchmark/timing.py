@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from tqdm.auto import tqdm
+from retrac_plugin.progress import over
 
 Step = Callable[[], object]
 
@@ -57,7 +57,7 @@ class Measured:
 def measure(contenders: Mapping[str, Contender], rounds: int) -> dict[str, Measured]:
     """Time all contenders in turn, ``rounds`` times after one round to warm up."""
     pairs: dict[str, list[tuple[float, float]]] = {name: [] for name in contenders}
-    for _ in tqdm(range(rounds + 1), "rounds"):
+    for _ in over(range(rounds + 1), "rounds", "round"):
         for name, contender in contenders.items():
             plain = _seconds(contender.plain) / contender.plain_samples
             pairs[name].append((_seconds(contender.run) / contender.samples, plain))

@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from retrac_plugin.attribution.features import Side
 from retrac_plugin.attribution.highest import Highest
 from retrac_plugin.attribution.peak_memory import PeakMemory
+from retrac_plugin.progress import over
 from retrac_plugin.store.answering import Stored, score_parts
 from retrac_plugin.store.key_list import KEY_BYTES, KeyList
 from retrac_plugin.store.kind import Kind
@@ -57,7 +57,7 @@ def fill(folder: Path, samples: int, shape: tuple[int, ...], row_type: str) -> R
     keys = KeyList.of(number.to_bytes(KEY_BYTES, "little") for number in range(samples))
     rows = store.adding(kind).adding(keys)
     drawn = torch.randn(store.shard_samples, *shape, generator=torch.Generator().manual_seed(0))
-    for shard in tqdm(rows.shards(), desc="writing", unit="shard", leave=False):
+    for shard in over(rows.shards(), "writing", "shard", leave=False):
         count = len(shard.keys)
         own = drawn[:count].roll(shard.first % 509, -1)
         if not shard.path.exists():

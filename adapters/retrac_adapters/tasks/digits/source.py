@@ -18,7 +18,7 @@ from torch import Tensor
 from retrac_plugin.extras import requires
 
 SIDE = 8
-"""Height and width of every image, that of scikit-learn's digits."""
+"""Height and width of scikit-learn's digits, and of every image unless told otherwise."""
 
 PATCH_COUNT = 75
 """Number of photo patches: 75 of 1,872 images are 4%."""
@@ -51,11 +51,13 @@ class DigitsAndPatches:
     is_minority: Tensor
 
 
-def digits_and_patches(seed: int = 0) -> DigitsAndPatches:
+def digits_and_patches(seed: int = 0, side: int = SIDE) -> DigitsAndPatches:
     """Build the set; the same seed gives the same set.
 
     Args:
         seed: Seed of the positions where the patches are cut.
+        side: Height and width of the images, a multiple of 8 that divides 96: a digit's pixels are
+            repeated, patches shrunk less.
 
     Returns:
         The digits in scikit-learn's order, followed by the patches.
@@ -64,8 +66,10 @@ def digits_and_patches(seed: int = 0) -> DigitsAndPatches:
         MissingDependencyError: If scikit-learn, or Pillow for its photographs, is not installed.
     """
     digits, digit_labels, photos = _read_sources()
-    patches = _cut_patches([_greyscale(photo) for photo in photos], np.random.default_rng(seed))
-    images = np.concatenate([digits / _DIGIT_LEVELS * 2 - 1, patches]).astype(np.float32)
+    larger = np.kron(digits, np.ones((side // SIDE, side // SIDE)))
+    greys = [_greyscale(photo) for photo in photos]
+    patches = _cut_patches(greys, np.random.default_rng(seed), side)
+    images = np.concatenate([larger / _DIGIT_LEVELS * 2 - 1, patches]).astype(np.float32)
     labels = np.concatenate([digit_labels, np.full(len(patches), PATCH_LABEL)]).astype(np.int64)
     return DigitsAndPatches(
         images=torch.from_numpy(images).unsqueeze(1),
@@ -90,20 +94,20 @@ def _greyscale(photo: NDArray[Any]) -> NDArray[Any]:
     return brightness / 127.5 - 1
 
 
-def _cut_patches(photos: list[NDArray[Any]], rng: np.random.Generator) -> NDArray[Any]:
+def _cut_patches(photos: list[NDArray[Any]], rng: np.random.Generator, side: int) -> NDArray[Any]:
     """Cut `PATCH_COUNT` patches of enough contrast, from each photograph in turn."""
     patches: list[NDArray[Any]] = []
     while len(patches) < PATCH_COUNT:
         photo = photos[len(patches) % len(photos)]
         top, left = (int(rng.integers(length - PATCH_WINDOW + 1)) for length in photo.shape)
-        patch = _shrink(photo[top : top + PATCH_WINDOW, left : left + PATCH_WINDOW])
+        patch = _shrink(photo[top : top + PATCH_WINDOW, left : left + PATCH_WINDOW], side)
         if patch.std() >= PATCH_CONTRAST:
             patches.append(patch)
     return np.stack(patches)
 
 
-def _shrink(window: NDArray[Any]) -> NDArray[Any]:
-    """Average a square window down to `SIDE` by `SIDE` pixels."""
-    block = PATCH_WINDOW // SIDE
-    averaged: NDArray[Any] = window.reshape(SIDE, block, SIDE, block).mean(axis=(1, 3))
+def _shrink(window: NDArray[Any], side: int) -> NDArray[Any]:
+    """Average a square window down to ``side`` by ``side`` pixels."""
+    block = PATCH_WINDOW // side
+    averaged: NDArray[Any] = window.reshape(side, block, side, block).mean(axis=(1, 3))
     return averaged

@@ -20,6 +20,9 @@ JOBS = jobs_for(SUBSETS, twice=16)
 LEFT_OUT = tuple(range(0, 512, 32))
 """Images that a model is retrained without, one each."""
 
+CONTINUED = tuple(i * 512 // 50 for i in range(50))
+"""Images that the recorded run is continued without, one each; the last is a photo patch."""
+
 
 @dataclass(frozen=True)
 class Digits(Source):
@@ -29,12 +32,14 @@ class Digits(Source):
         epochs: Passes over the training set, of the full model and of those retrained.
         jobs: Which subsets are retrained on, with which seeds.
         left_out: Images that are left out, one at a time.
+        continued: Images that the recorded run is continued without, one at a time.
         truth: Where the ground truth lies.
     """
 
     epochs: int = EPOCHS
     jobs: tuple[Job, ...] = JOBS
     left_out: tuple[int, ...] = LEFT_OUT
+    continued: tuple[int, ...] = CONTINUED
     truth: Path = field(default_factory=lambda: truth.shipped("retrac_adapters.tasks.digits"))
 
     def task(self) -> Retrained:
@@ -51,6 +56,7 @@ class Digits(Source):
             jobs=self.jobs,
             truth=self.truth,
             left_out=self.left_out,
+            continued=self.continued,
             about={
                 "training set": f"{len(images.train)} images of scikit-learn, 8x8: digits and "
                 f"{patches} photo patches"

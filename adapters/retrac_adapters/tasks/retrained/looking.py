@@ -39,4 +39,4 @@ def draw(state: Mapping[str, Tensor], procedure: Procedure, pictures: int) -> Te
     network, recipe = procedure.start.network(0).eval(), procedure.recipe
     own = {**network.state_dict(), **state}
     network.load_state_dict(own)
-    return sample(network, DDPMScheduler(**recipe.scheduler), recipe, pictures, recipe.seed)
+    return sample(network, DDPMScheduler(**recipe.scheduler), recipe, pictures, recipe.seed, False)

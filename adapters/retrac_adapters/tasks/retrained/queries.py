@@ -70,7 +70,7 @@ def _evidence(
     labels: Tensor,
     traced: Tensor | None = None,
 ) -> Evidence:
-    left_out = known.left_out_losses
+    left_out, changes = known.left_out_losses, known.continued_changes
     return Evidence(
         train_labels=images.train_labels,
         query_labels=labels,
@@ -81,4 +81,6 @@ def _evidence(
         subset_losses=known.losses[..., part],
         left_out=known.left_out,
         left_out_losses=None if left_out is None else left_out[..., part],
+        continued=known.continued,
+        continued_changes=None if changes is None else changes[:, part],
     )

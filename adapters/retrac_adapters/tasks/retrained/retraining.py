@@ -15,12 +15,12 @@ from typing import NamedTuple
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from retrac_adapters.tasks.retrained.looking import draw, losses_of
 from retrac_adapters.tasks.retrained.procedure import Procedure
 from retrac_adapters.tasks.retrained.stacked import Training, train_together
 from retrac_plugin.files import write_atomically
+from retrac_plugin.progress import over
 
 TOGETHER = 8
 """Models trained side by side: more are no faster."""
@@ -132,6 +132,7 @@ def retrain_without(
     procedure: Procedure,
     pictures: int,
     directory: Path,
+    seed: int = 0,
 ) -> Left:
     """Retrain without some images; the models differ in nothing else, neither order nor noise.
 
@@ -142,13 +143,16 @@ def retrain_without(
         procedure: How to train, and the seed of training and drawing.
         pictures: How many pictures each model draws.
         directory: Where results are kept; what is there already is not done again.
+        seed: 0: the order and the noise of training are the recipe's; others give others. Pictures
+            are always drawn from the recipe's noise.
     """
     recipe = procedure.recipe
     folder = directory / _fingerprint(images, queries, queries, procedure)
     everything = torch.arange(len(images))
+    prefix = f"seed{seed}-without-" if seed else "without-"
     trainings = {
-        folder / f"without-{_digest(repr(sorted(removal)))}.safetensors": Training(
-            everything, recipe.seed, removal
+        folder / f"{prefix}{_digest(repr(sorted(removal)))}.safetensors": Training(
+            everything, recipe.seed + seed, removal
         )
         for removal in removals
     }
@@ -171,7 +175,7 @@ def _train_missing(
 ) -> None:
     """Train the models that left no file, and write what ``look`` sees in each."""
     missing = [path for path in trainings if not path.is_file()]
-    for first in tqdm(range(0, len(missing), TOGETHER), desc="retraining", unit="group"):
+    for first in over(range(0, len(missing), TOGETHER), "retraining", "group"):
         group = missing[first : first + TOGETHER]
         chosen = [trainings[path] for path in group]
         states = train_together(images, chosen, procedure.recipe, procedure.start)

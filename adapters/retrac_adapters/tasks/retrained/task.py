@@ -14,6 +14,7 @@ from torch import Tensor
 import retrac_plugin as retrac
 from retrac_adapters.demo.training import train_once
 from retrac_adapters.tasks.retrained import truth as truths
+from retrac_adapters.tasks.retrained.continuing import Recording, continue_without
 from retrac_adapters.tasks.retrained.images import REPORTED, SELECTION, Images
 from retrac_adapters.tasks.retrained.looking import draw
 from retrac_adapters.tasks.retrained.procedure import Procedure
@@ -48,6 +49,7 @@ class Retrained:
         left_out: Training images that models are retrained without, one each.
         rest: What is left of the training set without each of some groups, ``[group, train]``.
         rest_seeds: How many models are retrained on each of ``rest``.
+        continued: Training images that the recorded run is continued without, one each.
         about: To be written beside the results.
     """
 
@@ -60,6 +62,7 @@ class Retrained:
     left_out: tuple[int, ...] = ()
     rest: Tensor | None = None
     rest_seeds: int = 1
+    continued: tuple[int, ...] = ()
     about: Mapping[str, Any] = field(default_factory=dict)
 
     def prepare(self, directory: Path) -> Task:
@@ -107,7 +110,8 @@ class Retrained:
         )
         path = directory / truths.NAME
         known = truths.Truth(generated, self.subsets, losses)
-        truths.write(self._leave_groups_out(self.leave_out(known, directory), directory), path)
+        known = self._leave_groups_out(self.leave_out(known, directory), directory)
+        truths.write(self.continue_without(known, directory), path)
         return path
 
     def leave_out(self, known: truths.Truth, directory: Path) -> truths.Truth:
@@ -117,6 +121,22 @@ class Retrained:
         left = self._retrain_without(known.generated, directory, [(i,) for i in self.left_out])
         return known._replace(
             left_out=torch.tensor(self.left_out), left_out_losses=left.losses[None]
+        )
+
+    def continue_without(self, known: truths.Truth, directory: Path) -> truths.Truth:
+        """Return a ground truth with what continuing the run without single images does."""
+        if not self.continued:
+            return known
+        procedure = self._train(directory)
+        run = procedure.start.read(directory / "run")
+        queries = all_queries(self.images, known.generated)
+        found = continue_without(
+            Recording(self.images.train, run, procedure), self.continued, queries, directory
+        )
+        return known._replace(
+            continued=torch.tensor(self.continued),
+            continued_changes=found.changes,
+            continued_rounding=found.rounding,
         )
 
     def _leave_groups_out(self, known: truths.Truth, directory: Path) -> truths.Truth:
@@ -134,9 +154,13 @@ class Retrained:
         return known._replace(rest=self.rest, rest_losses=losses)
 
     def _without(
-        self, generated: Tensor, directory: Path, removals: Sequence[tuple[int, ...]]
+        self,
+        generated: Tensor,
+        directory: Path,
+        removals: Sequence[tuple[int, ...]],
+        seed: int = 0,
     ) -> list[After]:
-        left = self._retrain_without(generated, directory, removals)
+        left = self._retrain_without(generated, directory, removals, seed)
         return [
             After(
                 {name: losses[part] for name, part in parts_of(self.images, generated).items()},
@@ -146,7 +170,11 @@ class Retrained:
         ]
 
     def _retrain_without(
-        self, generated: Tensor, directory: Path, removals: Sequence[tuple[int, ...]]
+        self,
+        generated: Tensor,
+        directory: Path,
+        removals: Sequence[tuple[int, ...]],
+        seed: int = 0,
     ) -> Left:
         images = self.images
         return retrain_without(
@@ -156,6 +184,7 @@ class Retrained:
             self.procedure(len(images.train), MODEL_SEED),
             len(generated),
             directory / "retrained",
+            seed,
         )
 
     def _train(self, directory: Path) -> Procedure:

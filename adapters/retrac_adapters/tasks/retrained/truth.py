@@ -37,6 +37,12 @@ class Truth(NamedTuple):
     """What is left of the training set without each of some groups, ``[group, train]``, bool."""
     rest_losses: Tensor | None = None
     """``[seed, group, query]``."""
+    continued: Tensor | None = None
+    """Training images that the recorded run was continued without, one each, ``[image]``."""
+    continued_changes: Tensor | None = None
+    """How that changed the losses, ``[image, query]``, see ``continuing``."""
+    continued_rounding: Tensor | None = None
+    """How rounding alone changes them, ``[query]``."""
 
 
 def shipped(package: str) -> Path:

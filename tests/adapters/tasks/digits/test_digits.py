@@ -134,7 +134,7 @@ def test_the_shipped_truth_is_small_and_whole(digits):
 
 def test_regenerating_makes_a_truth_that_the_task_takes(tmp_path):
     path = tmp_path / truth.NAME
-    quick = Digits(epochs=1, jobs=((0, 0), (0, 1)), left_out=(3, 500), truth=path)
+    quick = Digits(epochs=1, jobs=((0, 0), (0, 1)), left_out=(3, 500), continued=(), truth=path)
     assert quick.regenerate(tmp_path) == tmp_path / truth.NAME
     task = quick.prepare(tmp_path)
     assert [kind.name for kind in task.queries] == ["validation", "generated", "training"]

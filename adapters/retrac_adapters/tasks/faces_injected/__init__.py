@@ -1,0 +1,1 @@
+"""Source injection: a few foreign images among photos; do pictures of their kind find them?"""
