@@ -1,4 +1,4 @@
-"""A Stable Diffusion, tiny and with random weights, coloured squares, and a script that fine-tunes it.
+"""A tiny Stable Diffusion with random weights, coloured squares, and a script that fine-tunes it.
 
 For the pages on latent models: ``make(folder)`` writes ``base``, ``photos`` and
 ``train_text_to_image.py``, which with ``--rank`` trains a low-rank adapter.

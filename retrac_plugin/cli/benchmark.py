@@ -106,7 +106,8 @@ def benchmark(
     TASK is the name of a task, such as digits: a training set, a model, its checkpoints, and
     queries for which retraining has shown what they depend on. Each method is scored on all
     queries; damping is chosen on queries that are not reported; a method that fails gives a row
-    with its reason. TASK may be the folder of a training run of your own, with --train and --queries.
+    with its reason. TASK may be the folder of a training run of your own, with --train and
+    --queries.
     """
     import torch
 
