@@ -23,7 +23,8 @@ from retrac_plugin.attribution.setting import Setting
 from retrac_plugin.data.examples import Examples, ExampleSource
 from retrac_plugin.errors import InputError
 from retrac_plugin.methods.attributor import FeatureAttributor
-from retrac_plugin.methods.features import Cost, Feature, Pair, query_side, side_of
+from retrac_plugin.methods.cost import Cost
+from retrac_plugin.methods.features import Feature, Pair, query_side, side_of
 from retrac_plugin.model.devices import peak_bytes, wait_for
 
 BATCHES = 2

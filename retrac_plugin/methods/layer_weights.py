@@ -23,7 +23,8 @@ from retrac_plugin.errors import InputError
 from retrac_plugin.gradients.projections import CountSketch, Projection
 from retrac_plugin.gradients.projections.by_layer import ByLayer, groups_of
 from retrac_plugin.gradients.row_norms import row_norms
-from retrac_plugin.methods.features import Bank, Cost, Pair, query_side
+from retrac_plugin.methods.cost import Cost
+from retrac_plugin.methods.features import Bank, Pair, query_side
 from retrac_plugin.randomness import SAMPLE_KEY, content_key, normal
 
 STEPS, RATE = 500, 0.1
