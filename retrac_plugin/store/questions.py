@@ -122,6 +122,8 @@ def question_of(attributor: Any) -> Question | None:
         return None if scores_by_itself(attributor) else OfPaper(attributor)
     if not isinstance(attributor, FeatureAttributor) or not attributor.sample_by_sample:
         return None
+    if attributor.layers is not None:  # their weights are learned from all of the training set
+        return None
     kind = type(attributor)
     trusted = kind.__module__.startswith("retrac_plugin.") or "sample_by_sample" in vars(kind)
     return OfFeatures(attributor) if trusted else None

@@ -7,6 +7,7 @@ from retrac_plugin import Recorded, Recorder, Uniform, wrap
 from retrac_plugin.data.examples import ExampleSource
 from retrac_plugin.errors import InputError
 from retrac_plugin.gradients.projections import CountSketch
+from retrac_plugin.methods.layer_weights import LayerWeights
 from retrac_plugin.methods.trak import TRAK
 from retrac_plugin.store.answering import scores_from
 from retrac_plugin.store.attributing import attribute_from, features_of
@@ -33,6 +34,17 @@ def test_scores_from_rows_of_float32_are_those_without_a_store(name, tmp_path):
     found = ask(tmp_path, attributor, CASE.train, CASE.queries).values
     expected = attributor.attribute(CASE.train, CASE.queries).values
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5 * expected.abs().max())
+
+
+@pytest.mark.parametrize("name", ["trak", "retrac-kernel"])
+def test_layer_weights_are_learned_from_a_store_too(name, tmp_path):
+    attributor = method(name, CASE, layers=LayerWeights(copies=4))
+    fill(tmp_path, attributor, CASE.train)
+    found = ask(tmp_path, attributor, CASE.train, CASE.queries)
+    expected = attributor.attribute(CASE.train, CASE.queries)
+    values = expected.values
+    torch.testing.assert_close(found.values, values, rtol=1e-4, atol=1e-4 * values.abs().max())
+    assert found.about["learned"] == pytest.approx(expected.about["learned"], abs=1e-4)
 
 
 @pytest.mark.parametrize("name", PAPER)
