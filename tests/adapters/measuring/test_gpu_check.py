@@ -1,7 +1,6 @@
 """The check for the day a GPU can be had runs on a processor, and finds what is wrong."""
 
 import json
-from dataclasses import replace
 
 import torch
 
@@ -19,8 +18,9 @@ CPU, TINY = torch.device("cpu"), SCALES["tiny"]
 
 def test_it_runs_and_scores_are_right(tmp_path, capsys):
     facts, page = tmp_path / "facts.json", tmp_path / "table.md"
-    options = ["--device", "cpu", "--scale", "tiny", "--json", str(facts), "--table", str(page)]
-    assert main(options) == 0, capsys.readouterr().out
+    options = ["--device", "cpu", "--scale", "tiny", "--patience", "1000"]
+    status = main([*options, "--json", str(facts), "--table", str(page)])
+    assert status == 0, capsys.readouterr().out
     found = json.loads(facts.read_text())["parts"]
     assert len(found) == len(parts.PARTS)
     assert not any(part["note"] for part in found)
@@ -45,14 +45,12 @@ def test_wrong_scores_fail(monkeypatch):
     tensors = stored()
     tensors["diffusion_retrac"] *= 1 + 1e-8
     monkeypatch.setattr(golden, "load_file", lambda _: tensors)
-    failed = [fact.row[0] for fact in golden.check_golden(CPU, Clock(300)) if fact.failed]
+    failed = [fact.row[0] for fact in golden.check_golden(CPU, Clock(3600)) if fact.failed]
     assert failed == ["diffusion-retrac, float64"]
 
 
-def test_a_part_is_cut_between_batches(monkeypatch, capsys):
-    late = replace(parts.PARTS["memory"], seconds=-1.0)
-    monkeypatch.setitem(parts.PARTS, "memory", late)
-    outcome = parts.run("memory", TINY, CPU)
+def test_a_part_is_cut_between_batches(capsys):
+    outcome = parts.run("memory", TINY, CPU, patience=0.0)
     assert outcome.note.startswith("Cut after ")
     assert not outcome.failed
     assert "memory: Cut" in capsys.readouterr().out
@@ -84,7 +82,8 @@ def test_a_check_fails_by_its_bound_and_where_it_is_no_number():
 def test_tf32_moves_scores_where_a_card_reads_it():
     with TensorCores():
         facts = {
-            (*fact.row, fact.column): fact.value for fact in compare_switches(TINY, CPU, Clock(300))
+            (*fact.row, fact.column): fact.value
+            for fact in compare_switches(TINY, CPU, Clock(3600))
         }
     for method in ("Diffusion-TracIn", "Diffusion-ReTrac"):
         changes = [

@@ -7,7 +7,8 @@ ten minutes: one that takes longer is cut, and says so; one that fails lets the 
 every fact, writes them as tables and as JSON on request, and exits with 1 if a check or a part
 failed.
 
-``--device cpu --scale tiny`` tries the command itself on a machine without a GPU.
+``--device cpu --scale tiny`` tries the command itself on a machine without a GPU, ``--patience 10``
+gives each part ten times its time.
 """
 
 from __future__ import annotations
@@ -30,11 +31,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--scale", choices=SCALES, default="full")
     parser.add_argument("--part", choices=PARTS, nargs="*", default=list(PARTS))
+    parser.add_argument("--patience", type=float, default=1.0, help="times each part's time")
     parser.add_argument("--json", type=Path, help="where to write the facts")
     parser.add_argument("--table", type=Path, help="where to write them as tables")
     chosen = parser.parse_args(arguments)
     device = usable_device(chosen.device)
-    outcomes = [run(name, SCALES[chosen.scale], device) for name in chosen.part]
+    scale = SCALES[chosen.scale]
+    outcomes = [run(name, scale, device, chosen.patience) for name in chosen.part]
     about = {"device": name_of(device), **machine()}
     if chosen.json:
         found = {"about": about, "parts": [asdict(outcome) for outcome in outcomes]}

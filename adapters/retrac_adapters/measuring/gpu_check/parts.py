@@ -81,17 +81,18 @@ class Outcome:
         return "\n\n".join(filter(None, told))
 
 
-def run(name: str, scale: Scale, device: torch.device) -> Outcome:
-    """Run a part within its time, and print its facts as they are found."""
+def run(name: str, scale: Scale, device: torch.device, patience: float = 1.0) -> Outcome:
+    """Run a part within so many times its time, and print its facts as they are found."""
     part, facts, note, crashed = PARTS[name], list[Fact](), "", False
-    clock = Clock(part.seconds)
+    seconds = patience * part.seconds
+    clock = Clock(seconds)
     try:
         for fact in part.facts(scale, device, clock):
             facts.append(fact)
             _tell(f"{name}: {', '.join(filter(None, (*fact.row, fact.column)))}: {fact}")
             clock.check()
     except OutOfTimeError:
-        note = f"Cut after {clock.gone:.0f} seconds, of which it has {part.seconds:.0f}."
+        note = f"Cut after {clock.gone:.0f} seconds, of which it has {seconds:.0f}."
     except Exception as error:  # whatever a device may raise: the other parts go on
         note, crashed = f"Ended by {type(error).__name__}: {error}", True
     if note:
