@@ -12,7 +12,7 @@ author = "The retrac-plugin developers"
 copyright = author
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
-exclude_patterns = ["_build", "results/*/table.md"]  # a table is included by its page
+exclude_patterns = ["_build", "results/*/*.md"]  # tables are included by their pages
 html_theme = "furo"
 html_title = "retrac-plugin"
 

@@ -11,7 +11,7 @@ from retrac_plugin.cli import main
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
-INCLUDED = re.compile(r"results/\w[\w-]*/table\.md$")  # parts of pages
+INCLUDED = re.compile(r"results/[\w-]+/[\w-]+\.md$")  # parts of pages
 PAGES = sorted(p for p in DOCS.rglob("*.md") if not INCLUDED.search(p.as_posix()))
 LINK = re.compile(r"\]\(([^)\s]+)\)|\{(?:include|literalinclude)\} (\S+)")
 FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
