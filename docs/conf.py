@@ -12,7 +12,11 @@ author = "The retrac-plugin developers"
 copyright = author
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
-exclude_patterns = ["_build", "benchmarks/*/table.md"]  # a table is included by its page
+exclude_patterns = [
+    "_build",
+    "benchmarks/*/table.md",
+    "benchmarks/engine/gpu_check_cpu.md",
+]  # a table is included by its page
 html_theme = "furo"
 html_title = "retrac-plugin"
 
