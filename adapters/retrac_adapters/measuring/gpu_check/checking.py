@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 
 from retrac_adapters.measuring.gpu_check.clock import Clock
 from retrac_adapters.measuring.gpu_check.facts import Fact
-from retrac_adapters.measuring.gpu_check.golden import check_golden, error
+from retrac_adapters.measuring.gpu_check.golden import OnTheCPU, check_golden, error
 from retrac_adapters.measuring.gpu_check.setting import Scale, Setting
 from retrac_plugin.gradients.full_precision import full_precision
 
@@ -19,6 +20,8 @@ def check(scale: Scale, device: torch.device, clock: Clock) -> Iterator[Fact]:
     if has_double:
         yield from check_golden(device, clock)
     setting = Setting.of(scale.sizes[0], scale, clock)
+    network: Any = setting.network
+    network.time_proj = OnTheCPU(network.time_proj)
     expected = setting.scores("cpu", torch.float64)
 
     def fact(what: str, value: float, at_most: float) -> Fact:

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from diffusers import DDPMScheduler, UNet2DModel
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from retrac_adapters.measuring.gpu_check.clock import Clock
 from retrac_adapters.measuring.gpu_check.facts import Fact
@@ -32,6 +32,19 @@ METHODS = {"diffusion_tracin": DiffusionTracIn, "diffusion_retrac": DiffusionReT
 BOUND = 1e-9
 
 
+class OnTheCPU(nn.Module):
+    """Embeds timesteps there: diffusers does in float32, whose last bits are a device's own."""
+
+    def __init__(self, embedding: nn.Module) -> None:
+        super().__init__()
+        self.embedding = embedding
+
+    def forward(self, timesteps: Tensor) -> Tensor:
+        """Return the embedding ``[sample, width]``, where the timesteps are."""
+        embedded: Tensor = self.embedding(timesteps.cpu())
+        return embedded.to(timesteps.device)
+
+
 def network() -> UNet2DModel:
     """Return the network, in float64, with whatever weights."""
     made = UNet2DModel(
@@ -45,6 +58,7 @@ def network() -> UNet2DModel:
         norm_num_groups=2,
         attention_head_dim=4,
     )
+    made.time_proj = OnTheCPU(made.time_proj)
     return made.double().eval()
 
 
@@ -66,7 +80,7 @@ def check_golden(device: torch.device, clock: Clock) -> Iterator[Fact]:
     steps = tensors["step_sizes"].tolist()
     states = [checkpoint(tensors, position) for position in range(len(steps))]
     series = [Checkpoint(state, step) for state, step in zip(states, steps, strict=True)]
-    model = wrap(torch.nn.Module.to(network(), device), DDPMScheduler())
+    model = wrap(nn.Module.to(network(), device), DDPMScheduler())
     draws: dict[str, Any] = {
         f"{side}_draws": Given(tensors[f"{side}_timesteps"], tensors[f"{side}_noise"].double())
         for side in ("train", "query")
