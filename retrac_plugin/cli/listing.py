@@ -10,12 +10,13 @@ import click
 from retrac_plugin import plugins
 from retrac_plugin.cli.examples import example
 from retrac_plugin.cli.telling import tell
-from retrac_plugin.cli.voice import answer, as_json, voice
+from retrac_plugin.cli.voice import answer, as_json, quiet, voice
 from retrac_plugin.extras import missing
 from retrac_plugin.hookspecs import AttributorEntry, MetricEntry, TaskEntry
 
 
 @click.command(epilog=example("retrac list --json"))
+@quiet
 @as_json
 def list_installed() -> None:
     """List the installed methods, metrics, tasks and plugins."""
