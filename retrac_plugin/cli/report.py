@@ -93,7 +93,9 @@ def _of_scores(
 
     first = scores[0]
     pictures, images = first.values.shape
-    shown = pictures_at(train, first.train_names, images)
+    places = first.train_positions
+    listed = None if places is None else places.tolist()
+    shown = pictures_at(train, first.train_names, images, listed)
     if any(one.train_names != first.train_names or len(one.values) != images for one in selves):
         raise InputError("the files are of different training sets: make a page of each")
     groups = [

@@ -9,6 +9,8 @@ from pathlib import Path
 from torch import Tensor
 
 from retrac_plugin.data.image_files import FileExamples, read_examples
+from retrac_plugin.data.listed import Listed
+from retrac_plugin.data.packed import read_packed
 from retrac_plugin.data.pictures import read_picture
 from retrac_plugin.errors import InputError
 from retrac_plugin.report.contents import Pictures
@@ -41,19 +43,22 @@ class NamedPictures:
         return read_picture(_inside(self.folder, self.names[index]))
 
 
-def pictures_at(path: Path, names: Sequence[str], count: int) -> Pictures:
+def pictures_at(
+    path: Path, names: Sequence[str], count: int, positions: Sequence[int] | None = None
+) -> Pictures:
     """Return the pictures that scores are of.
 
     Args:
-        path: A folder of images, or a file of the kinds that ``read_examples`` reads.
+        path: A folder of images, or what else ``read_examples`` reads.
         names: What the scores call them; empty where they do not.
         count: How many there are.
+        positions: Which of the pictures there they are; None: all.
 
     Raises:
         InputError: If the place has other pictures, or a folder's cannot be told apart since the
             scores have no names.
     """
-    if path.is_dir():
+    if path.is_dir() and read_packed(path) is None:
         if not names:
             raise InputError(
                 f"the scores have no names, so which image of {str(path)!r} is which is not known: "
@@ -67,6 +72,8 @@ def pictures_at(path: Path, names: Sequence[str], count: int) -> Pictures:
             )
         return NamedPictures(path, names)
     examples = read_examples(path)
+    if positions is not None and max(positions, default=-1) < len(examples):
+        examples = Listed(examples, positions)
     if len(examples) != count or (names and list(names) != examples.names):
         raise InputError(
             f"the scores are of {_told(names, count)}, {str(path)!r} holds "

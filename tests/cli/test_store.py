@@ -178,6 +178,17 @@ def named_in(answer):
     return [(one["index"], one["name"]) for end in ends for one in end]
 
 
+def check_report(files, lists):
+    """The page is made again from the files."""
+    scores = [lists / f"{name}.safetensors" for name in ("diffusion-retrac", "retrac-ridge")]
+    given = [*scores, "--train", files / "train.safetensors", "--out", lists / "again.html"]
+    given += ["--queries", files / "queries.safetensors"]
+    reported = CliRunner().invoke(main, ["report", *map(str, given)])
+    assert reported.exit_code == 0, reported.output
+    again = (lists / "again.html").read_text(encoding="utf-8")
+    assert f"2 pictures and {TRAIN} training images" in again
+
+
 def test_where_a_matrix_would_not_fit_its_lists_are_written_alone(files, tmp_path, monkeypatch):
     featurize(files, tmp_path / "store")
     of_all = attribute(files, tmp_path / "all", "--store", tmp_path / "store", "--json")
@@ -201,6 +212,11 @@ def test_where_a_matrix_would_not_fit_its_lists_are_written_alone(files, tmp_pat
         assert found.train_names == tuple(whole.train_names[i] for i in columns.tolist())
     page = (tmp_path / "lists" / "index.html").read_text(encoding="utf-8")
     assert f"2 pictures and {TRAIN} training images" in page
+    check_report(files, tmp_path / "lists")
+
+
+def test_how_much_a_matrix_may_take_is_an_option(files, tmp_path):
+    featurize(files, tmp_path / "store")
     paper = [files / "run", "--train", files / "train.safetensors", "--out", tmp_path / "paper"]
     paper += ["--queries", files / "queries.safetensors", "--method", "diffusion-retrac", *FEW]
     paper += ["--store", tmp_path / "store", "--max-memory"]
