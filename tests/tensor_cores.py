@@ -1,4 +1,4 @@
-"""TF32 without a GPU: products of float32 numbers read 10 bits of mantissa, where torch allows it."""
+"""TF32 without a GPU: products of float32 read 10 bits of mantissa, where torch allows it."""
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import retrac_plugin
-from retrac_plugin import hookspecs
+from retrac_plugin import hookspecs, plugins
 from retrac_plugin.metrics import ENTRIES
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
@@ -72,6 +72,12 @@ def test_every_public_name_is_told_to_type_checkers():
     told = {alias.name for node in imports for alias in node.names}
     missing = sorted(set(retrac_plugin.__all__) - told)
     assert missing == [], "not under `if TYPE_CHECKING` in retrac_plugin/__init__.py"
+
+
+def test_every_command_has_a_section():
+    page = (DOCS / "reference" / "command-line.md").read_text()
+    sections = re.findall(r"^## `retrac ([\w-]+)`$", page, re.MULTILINE)
+    assert sorted(sections) == sorted(plugins.commands())
 
 
 def test_every_metric_has_a_row():

@@ -1,4 +1,4 @@
-"""Every link of the docs and the README leads somewhere, and every command they show can be typed."""
+"""Every link of the docs and the README leads somewhere; every command they show can be typed."""
 
 import re
 import shlex
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(
 
 
 def anchors(page):
-    """Return what a page can be linked at: its headings as GitHub and MyST write them, its labels."""
+    """Return where a page can be linked: its headings as GitHub and MyST write them, its labels."""
     text = FENCE.sub("", page.read_text())
     headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
     slugs = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}

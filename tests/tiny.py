@@ -21,9 +21,9 @@ def tiny_case(num_train: int = 7, num_queries: int = 3) -> TinyCase:
     """Return a seeded float64 U-Net, two checkpoints of it, and 8x8 images."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        states = [_network().state_dict() for _ in range(2)]
+        states = [tiny_network().state_dict() for _ in range(2)]
         images = torch.rand(num_train + num_queries, 1, 8, 8, dtype=torch.float64) * 2 - 1
-        model = retrac.wrap(_network(), DDPMScheduler())
+        model = retrac.wrap(tiny_network(), DDPMScheduler())
     return TinyCase(
         model=model,
         checkpoints=[
@@ -35,7 +35,8 @@ def tiny_case(num_train: int = 7, num_queries: int = 3) -> TinyCase:
     )
 
 
-def _network() -> UNet2DModel:
+def tiny_network() -> UNet2DModel:
+    """Return the network, in float64, with weights that torch draws."""
     network = UNet2DModel(
         sample_size=8,
         in_channels=1,

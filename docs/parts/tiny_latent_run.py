@@ -1,4 +1,4 @@
-"""A Stable Diffusion, tiny and with random weights, coloured squares, and a script that fine-tunes it.
+"""A tiny Stable Diffusion with random weights, coloured squares, and a script that fine-tunes it.
 
 For the pages on latent models: ``make(folder)`` writes ``base``, ``photos`` and
 ``train_text_to_image.py``, which with ``--rank`` trains a low-rank adapter.
@@ -38,7 +38,8 @@ base = StableDiffusionPipeline.from_pretrained(args.pretrained_model_name_or_pat
 scheduler = DDPMScheduler.from_pretrained(args.pretrained_model_name_or_path, subfolder="scheduler")
 if args.rank:
     base.unet.requires_grad_(False)
-    base.unet.add_adapter(LoraConfig(r=args.rank, lora_alpha=args.rank, target_modules=["to_k", "to_q"]))
+    config = LoraConfig(r=args.rank, lora_alpha=args.rank, target_modules=["to_k", "to_q"])
+    base.unet.add_adapter(config)
 folder = Path(args.train_data_dir)
 rows = list(map(json.loads, (folder / "metadata.jsonl").read_text().splitlines()))
 

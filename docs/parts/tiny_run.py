@@ -1,4 +1,4 @@
-"""Pictures in a folder, and a script that trains a small U-Net on them, like train_unconditional.py.
+"""Pictures in a folder, and a script like train_unconditional.py that trains a U-Net on them.
 
 For the guides: ``make(folder)`` writes ``photos`` and ``train.py``.
 """

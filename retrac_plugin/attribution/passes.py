@@ -1,4 +1,4 @@
-"""One checkpoint, and how samples are run through it: the one way to whatever is made of gradients."""
+"""One checkpoint, and how samples are run through it: the one way to anything made of gradients."""
 
 from __future__ import annotations
 

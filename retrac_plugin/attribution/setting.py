@@ -70,7 +70,7 @@ class Setting:
         if batch_size < 1:
             raise InputError(f"batch_size must be at least 1, got {batch_size}")
         series = check_checkpoints(checkpoints)
-        return cls(model, series, batch_size, _device(device, model), engine, progress)
+        return cls(model, series, batch_size, device_for(model, device), engine, progress)
 
     def at(
         self,
@@ -131,7 +131,12 @@ class Setting:
         return found if same else [*found, "checkpoints"]
 
 
-def _device(device: str | torch.device | None, model: DiffusionModel) -> torch.device:
+def device_for(model: DiffusionModel, device: str | torch.device | None) -> torch.device:
+    """Return where to compute: on a device that was asked for, else where the network is.
+
+    Raises:
+        InputError: If it cannot be used here, or has not the network's floating type.
+    """
     check_default_device()
     own = next(model.network.parameters())
     found = own.device if device is None else usable_device(device)

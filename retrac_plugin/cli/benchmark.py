@@ -104,9 +104,10 @@ def benchmark(
     """Compare methods by every metric, with the cost beside it.
 
     TASK is the name of a task, such as digits: a training set, a model, its checkpoints, and
-    queries for which retraining has shown what they depend on. Each method is scored on all queries;
-    damping is chosen on queries that are not reported; a method that fails gives a row with its
-    reason. TASK may be the folder of a training run of your own, with --train and --queries.
+    queries for which retraining has shown what they depend on. Each method is scored on all
+    queries; damping is chosen on queries that are not reported; a method that fails gives a row
+    with its reason. TASK may be the folder of a training run of your own, with --train and
+    --queries.
     """
     import torch
 

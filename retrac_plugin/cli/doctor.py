@@ -29,7 +29,7 @@ def doctor(training: Training, reading: Reading) -> None:
     training set is read if it is given or the run names it, and the loss of its first image is
     computed. Exit status: 1 if the run cannot be read or attributed, its checkpoints and training
     set included: whatever `retrac attribute` refuses of a run, this refuses. 0 otherwise, also
-    where records contradict each other: it is said which one is followed.
+    where records contradict each other; it then says which one is followed.
     """
     from retrac_plugin.runs.diagnosis import diagnose
     from retrac_plugin.runs.findings import UNUSABLE, of_kind

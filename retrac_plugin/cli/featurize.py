@@ -72,9 +72,9 @@ def featurize(
 ) -> None:
     """Compute the training set's features once, for `retrac attribute --store`.
 
-    RUN is the folder of a training run. If it is killed, the same command resumes where
-    it was; with more training images it computes the new ones alone. Several processes may work on one store,
-    on one machine or on many with a common folder: give each its --rank, or start them with
+    RUN is the folder of a training run. If it is killed, the same command resumes where it was;
+    with more training images it computes the new ones alone. Several processes may work on one
+    store, on one machine or on many with a common folder: give each its --rank, or start them with
     torchrun or as a Slurm array.
     """
     for name in methods:

@@ -96,7 +96,11 @@ def _of_scores(
     shown = pictures_at(train, first.train_names, images)
     if any(one.train_names != first.train_names or len(one.values) != images for one in selves):
         raise InputError("the files are of different training sets: make a page of each")
-    groups = [group for one in selves for group in curated(one.values, shown, one.train_names)]
+    groups = [
+        group
+        for one in selves
+        for group in curated(one.values, shown, one.train_names, str(one.about.get("method", "")))
+    ]
     asked = pictures_at(queries, first.query_names, pictures)
     return report_of(scores, shown, asked, groups=groups, breakdowns=splits)
 

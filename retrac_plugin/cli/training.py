@@ -42,8 +42,9 @@ training = packed(
         "train",
         type=EXISTING,
         help="The training set, as trained: a folder of images, with captions if it was trained "
-        "with some, or an .npz, .npy or .safetensors. Default: the folder that the run's "
-        "arguments name.",
+        "with some, or an .npz, .npy or .safetensors; WebDataset shards (.tar) or a table that the "
+        "datasets library saved (Arrow, .parquet; extra `datasets`). Default: the folder that the "
+        "run's arguments name.",
     ),
     click.option(
         "--cache",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,6 +15,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from retrac_plugin.data.array_files import read_npy, read_npz
+from retrac_plugin.data.packed import Packed, read_packed
 from retrac_plugin.data.picture_values import Shape, check_shape
 from retrac_plugin.data.pictures import read_picture
 from retrac_plugin.errors import InputError, UnnamedDataError
@@ -91,9 +93,8 @@ class ExampleReader(Protocol):
 class ImageFiles(FileExamples):
     """Image files as tensors ``[C, H, W]`` in [-1, 1]: grey images with one channel, others RGB."""
 
-    def __init__(self, paths: list[Path], root: Path) -> None:
-        self.paths = paths
-        self.names = [str(path.relative_to(root)) for path in paths]
+    def __init__(self, paths: Sequence[Path | Packed], names: list[str]) -> None:
+        self.paths, self.names = paths, names
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         return {"sample": read_picture(self.paths[index])}
@@ -145,9 +146,9 @@ class PlainFiles:
 def read_examples(path: Path) -> FileExamples:
     """Read examples in a fixed order.
 
-    A folder gives its images, sorted by path, subfolders included, hidden files left out. An
-    ``.npy`` holds images; an
-    ``.npz`` holds them under one of ``IMAGE_KEYS`` or as its only array. A ``.safetensors`` holds
+    A folder gives its images, sorted by path, subfolders included, hidden files left out; shards
+    and tables those that they hold, see ``read_packed``. An ``.npy`` holds images; an ``.npz``
+    holds them under one of ``IMAGE_KEYS`` or as its only array. A ``.safetensors`` holds
     ``sample`` and, by name, the denoiser's own arguments. Arrays of images are ``[N, H, W]``,
     ``[N, H, W, C]`` or ``[N, C, H, W]``; bytes become [-1, 1], other numbers stay as they are.
 
@@ -155,17 +156,20 @@ def read_examples(path: Path) -> FileExamples:
         InputError: If the file is of another kind or holds no images.
         MissingDependencyError: If Pillow is needed and not installed.
     """
+    rows = read_packed(path)
+    if rows is not None:
+        return ImageFiles([row.image for row in rows], [row.image.name for row in rows])
     if path.is_dir():
         found = sorted(p for p in path.rglob("*") if _is_shown(p.relative_to(path)))
         if not found:
             raise InputError(f"no images in {str(path)!r}: looked for *.png, *.jpg, ...")
-        return ImageFiles(found, path)
+        return ImageFiles(found, [str(one.relative_to(path)) for one in found])
     if path.suffix.lower() in IMAGE_SUFFIXES:
-        return ImageFiles([path], path.parent)
+        return ImageFiles([path], [path.name])
     readers = {".npy": _read_npy, ".npz": _read_npz, ".safetensors": _read_safetensors}
     reader = readers.get(path.suffix)
     if reader is None:
-        kinds = ", ".join(readers)
+        kinds = ", ".join([*readers, ".tar", ".parquet"])
         raise InputError(f"cannot read {str(path)!r}: expected a folder, an image, or {kinds}")
     with reading(path, InputError):
         return Fields(reader(path))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from retrac_plugin.errors import InputError
+from retrac_plugin.data.packed import Packed
+from retrac_plugin.errors import InputError, RetracError
 from retrac_plugin.errors.guards import reading
 from retrac_plugin.extras import requires
 
@@ -22,11 +24,11 @@ GREY = ("1", "L")
 
 
 @contextmanager
-def opened(path: Path, extra: str = "report") -> Iterator[Any]:
+def opened(path: Path | Packed, extra: str = "report") -> Iterator[Any]:
     """Open a picture with Pillow, turned upright as its EXIF data says.
 
     Args:
-        path: Its file.
+        path: Its file, or where it lies in a larger one.
         extra: The extra that brings Pillow, for the message.
 
     Raises:
@@ -35,11 +37,20 @@ def opened(path: Path, extra: str = "report") -> Iterator[Any]:
     """
     with requires("reading image files", extra):
         from PIL import Image, ImageOps
-    with reading(path, InputError, "the image"), Image.open(path) as image:
-        yield ImageOps.exif_transpose(image)
+    if isinstance(path, Path):
+        with reading(path, InputError, "the image"), Image.open(path) as image:
+            yield ImageOps.exif_transpose(image)
+        return
+    try:
+        with Image.open(io.BytesIO(path.read_bytes())) as image:
+            yield ImageOps.exif_transpose(image)
+    except RetracError:
+        raise
+    except Exception as problem:  # a damaged file may raise anything
+        raise InputError(f"cannot read the image {path.name!r}: {problem}") from problem
 
 
-def read_picture(path: Path) -> Tensor:
+def read_picture(path: Path | Packed) -> Tensor:
     """Return a picture ``[C, H, W]`` in [-1, 1], float32: grey ones with one channel, others RGB.
 
     Black is -1 and white 1, whether a pixel has 8 bits, 16 bits, or is a fraction between 0 and 1.
@@ -58,11 +69,11 @@ def read_picture(path: Path) -> Tensor:
     return torch.from_numpy(grey)[None] * 2 - 1
 
 
-def _fractions(values: Any, path: Path) -> Any:
+def _fractions(values: Any, path: Path | Packed) -> Any:
     if values.dtype.kind != "f" or not ((values >= 0) & (values <= 1)).all():
         low, high = values.min(), values.max()
         raise InputError(
-            f"{str(path)!r} holds values of {values.dtype} from {low:g} to {high:g}: expected 8 or "
+            f"{path.name!r} holds values of {values.dtype} from {low:g} to {high:g}: expected 8 or "
             "16 bits, or fractions between 0 and 1. Pass an .npy of images as training saw them"
         )
     return values

@@ -10,6 +10,7 @@ from torch import Tensor
 from retrac_plugin.attribution.passes import CheckpointPass, nothing
 from retrac_plugin.attribution.query_side import query_gradients
 from retrac_plugin.attribution.rescaling import keep_norm
+from retrac_plugin.attribution.setting import device_for
 from retrac_plugin.checkpoints.checkpoint import Checkpoint
 from retrac_plugin.data.examples import Examples, ExampleSource
 from retrac_plugin.draws import Draws
@@ -56,7 +57,7 @@ def mean_losses(
     examples: Examples,
     draws: Draws,
     batch_size: int = 64,
-    device: str | torch.device = "cpu",
+    device: str | torch.device | None = None,
 ) -> Tensor:
     """Return each example's loss at a checkpoint, averaged over its draws, ``[example]``.
 
@@ -66,10 +67,11 @@ def mean_losses(
         examples: Whose losses.
         draws: At which timesteps, with which noise; taken as a query's.
         batch_size: Samples per network pass.
-        device: Where to compute.
+        device: Where to compute; default: where the network is.
 
     Raises:
         RetracError: If the data, the checkpoint or a loss cannot be used.
     """
-    at = CheckpointPass(model, checkpoint, 0, LossEngine, torch.device(device), batch_size, nothing)
+    place = device_for(model, device)
+    at = CheckpointPass(model, checkpoint, 0, LossEngine, place, batch_size, nothing)
     return query_gradients(at, ExampleSource(examples, "queries"), draws, [keep_norm])[0, :, 0]

@@ -74,6 +74,18 @@ def peak_bytes(device: torch.device) -> int:
     return peak
 
 
+def held_bytes(device: torch.device) -> int:
+    """Return the bytes held on a device now; 0 where it does not tell."""
+    held: int = _tell(device, "memory_allocated", 0)
+    return held
+
+
+def name_of(device: torch.device) -> str:
+    """Return a device's name, with what it is where it tells."""
+    told = _tell(device, "get_device_name", None)
+    return str(device) if told is None else f"{device}, {told}"
+
+
 def _tell(device: torch.device, question: str, unknown: Any) -> Any:
     """Ask torch's module of a device, such as ``torch.cuda``; the CPU has no answers."""
     module: Any = None if device.type == "cpu" else torch.get_device_module(device)

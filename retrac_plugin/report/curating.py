@@ -17,12 +17,13 @@ ALIKE = 0.03
 """Root mean square difference of near-duplicates, of the way from black to white."""
 
 
-def outliers(values: Tensor, most: int) -> Group:
+def outliers(values: Tensor, most: int, method: str = "") -> Group:
     """Return the images with the highest self-influence.
 
     Args:
         values: Self-influence ``[train]``.
         most: How many to return, or all if there are fewer.
+        method: That gave the values; by ``training-loss`` they are losses.
     """
     chosen = values.argsort(descending=True, stable=True)[:most].tolist()
     found = values[chosen].tolist()
@@ -31,11 +32,12 @@ def outliers(values: Tensor, most: int) -> Group:
     members = [
         (index, score_text(value, power)) for index, value in zip(chosen, found, strict=True)
     ]
+    highest = "loss" if method == "training-loss" else "influence on themselves"
     return Group(
         "Outliers",
-        f"The {len(members):,} of {len(values):,} training images with the highest influence on "
-        "themselves: outliers, mislabelled and memorised images are found here, and good images "
-        f"that are rare{f'. Below each: {unit}' if unit else ''}.",
+        f"The {len(members):,} of {len(values):,} training images with the highest {highest}: "
+        "outliers, mislabelled and memorised images are found here, and good images that are rare"
+        f"{f'. Below each: {unit}' if unit else ''}.",
         members,
     )
 

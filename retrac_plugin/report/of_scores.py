@@ -111,7 +111,7 @@ def report_of_selves(
         query_images=[],
         methods=[],
         k=1,
-        groups=curated(values, train, names),
+        groups=curated(values, train, names, str(about.get("method", ""))),
         train_names=names,
         train_captions=captions,
         configuration=configuration({"": about}),
@@ -119,9 +119,9 @@ def report_of_selves(
     )
 
 
-def curated(values: Tensor, train: Pictures, names: Sequence[str]) -> list[Group]:
+def curated(values: Tensor, train: Pictures, names: Sequence[str], method: str = "") -> list[Group]:
     """Return the images with the highest self-influence, and the near-duplicates among them."""
-    highest = outliers(values, OUTLIERS)
+    highest = outliers(values, OUTLIERS, method)
     names = names or [f"#{index}" for index in range(len(train))]
     alike = near_duplicates(train, [index for index, _ in highest.members], names)
     return [highest] if alike is None else [highest, alike]

@@ -25,8 +25,11 @@ from retrac_plugin.store.rows import Rows
 from retrac_plugin.store.store import Store
 from retrac_plugin.store.whole import OnDisk
 
-CHUNK = 2**18
+CHUNK = 2**19
 """Numbers of rows that are made float32 at a time: what a processor's cache holds."""
+
+ROWS_A_QUERY = 4
+"""At least so many rows at a time for each query, whose rows are read anew for each piece."""
 
 _FREE = Cost(0.0, 0)
 
@@ -117,7 +120,9 @@ def score_parts(
     """
     numbers = sum(stored.queries.features[0].numel() for stored in found.values())
     wholes = [stored.whole for stored in found.values()]
-    for which, sides in _together(wholes, max(1, CHUNK // numbers), only):
+    asked = max(len(stored.queries.features) for stored in found.values())
+    at_once = max(1, CHUNK // numbers, ROWS_A_QUERY * asked)
+    for which, sides in _together(wholes, at_once, only):
         bank = {}
         for (feature, (whole, queries)), own in zip(found.items(), sides, strict=True):
             moved = Side(*(part.to(queries.features) for part in own))

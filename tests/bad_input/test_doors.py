@@ -1,6 +1,7 @@
 """Bad input through Python, Captum and dattri: one row a kind, the same words at each door.
 
-The command line's own are in ``tests/cli/test_faults.py``; ``docs/reference/errors.md`` has the whole table.
+The command line's own are in ``tests/cli/test_faults.py``; ``docs/reference/errors.md`` has the
+whole table.
 """
 
 import os

@@ -109,6 +109,28 @@ def test_self_influence(files, tmp_path):
     assert f"  {values.argmax().item()}  {values.max().item():+.4g}" in result.output
 
 
+def test_images_are_ranked_by_their_own_losses(files, tmp_path):
+    """By a method whose values ask for no draws of a query, and the page says what they are."""
+    out = tmp_path / "self.safetensors"
+    result = call(
+        *("self-influence", files["run"], "--train", files["train"], "--timesteps", 2),
+        *("--method", "training-loss", "--out", out),
+    )
+    assert result.exit_code == 0, result.output
+    assert (load_file(out)["self_influence"] > 0).all()
+    assert "training images with the highest loss:" in out.with_suffix(".html").read_text()
+
+
+def test_a_method_without_self_influence_is_refused_by_name(files, tmp_path):
+    result = call(
+        *("self-influence", files["run"], "--train", files["train"], "--timesteps", 2),
+        *("--method", "trak", "--out", tmp_path / "self.safetensors"),
+    )
+    assert result.exit_code == 1
+    assert "--method trak: " in result.output
+    assert "diffusion-tracin or training-loss" in result.output
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [

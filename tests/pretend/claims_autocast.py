@@ -1,4 +1,4 @@
-"""A user's autocast on the device: the network runs under it, gradients are those of its weights."""
+"""A user's autocast on the device: the network runs under it, and what is recorded is the same."""
 
 import pytest
 import torch

@@ -35,7 +35,11 @@ def assert_as_on_the_cpu(found, expected):
     torch.testing.assert_close(found.cpu(), expected, **EXACT)
 
 
-CASES = {"small": small_case, "conditional": lambda: small_case(classes=4), "unet": tiny_case}
+CASES = {
+    "small": small_case,
+    "conditional": lambda: small_case(classes=4),
+    "unet": lambda: tiny_case(num_train=5, num_queries=1),
+}
 
 
 @pytest.mark.parametrize("make", CASES.values(), ids=CASES)

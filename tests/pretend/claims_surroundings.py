@@ -9,6 +9,7 @@ from retrac_plugin.attribution.peak_memory import PeakMemory
 from retrac_plugin.data.examples import ExampleSource
 from retrac_plugin.errors import InputError
 from retrac_plugin.frameworks.dattri import DiffusionTracInAttributor
+from retrac_plugin.methods.losses import mean_losses
 from retrac_plugin.model.devices import usable_device, wait_for
 from tests.frameworks.dattri_tools import task_of
 from tests.pretend import kernels
@@ -84,6 +85,16 @@ def test_dattris_classes_compute_where_the_network_is():
     case = small_case()
     case.network.to(DEVICE)
     assert DiffusionTracInAttributor(task_of(case)).device == DEVICE
+
+
+def test_losses_are_computed_where_the_network_is():
+    case, draws = small_case(), retrac.Strided(2, noise_draws=2, seed=2)
+    expected = mean_losses(case.model, case.checkpoints[0], case.train, draws)
+    case.network.to(DEVICE)
+    for device, where in ((None, DEVICE), ("pretend", DEVICE), ("cpu", torch.device("cpu"))):
+        found = mean_losses(case.model, case.checkpoints[0], case.train, draws, device=device)
+        assert found.device == where
+        torch.testing.assert_close(found.cpu(), expected, rtol=1e-10, atol=0)
 
 
 def test_a_recorder_takes_half_precision():

@@ -45,7 +45,7 @@ lacking: set[torch.dtype] = set()
 
 def on_device(value: Any) -> bool:
     """Return whether a value is a tensor of the device."""
-    return isinstance(value, Tensor) and value.device.type == NAME
+    return isinstance(value, Tensor) and not value.is_cpu and value.device.type == NAME
 
 
 def as_host(tensor: Tensor) -> Tensor:
@@ -109,7 +109,7 @@ def _refuse_stranger(op: Any, value: Tensor) -> None:
     )
 
 
-def _numbers_to_tensors(positions: tuple[int, ...], args: tuple[Any, ...]) -> list[Any]:
+def _numbers_to_tensors(positions: tuple[int, ...], args: list[Any]) -> list[Any]:
     """Make tensors again of those that became numbers on their way to Python."""
     made = list(args)
     for i in positions:
@@ -141,15 +141,20 @@ class _Crossing:
 
     def there(self, tensor: Tensor) -> Tensor:
         """Return what the kernel gets for a tensor."""
+        known = self.pairs.get(id(tensor))
+        if known is not None:
+            return known[1]
         if not on_device(tensor):
             _refuse_stranger(self.op, tensor)
             return tensor
-        if id(tensor) not in self.pairs:
-            self.pairs[id(tensor)] = tensor, as_host(tensor)
-        return self.pairs[id(tensor)][1]
+        host = as_host(tensor)
+        self.pairs[id(tensor)] = tensor, host
+        return host
 
     def back(self, result: Any) -> Any:
         """Return a kernel's result on the device; what it resized is resized there too."""
+        if not facts_of(self.op).writes:
+            return as_device(result) if isinstance(result, Tensor) else _mapped(result, as_device)
         given = {id(host): tensor for tensor, host in self.pairs.values()}
         for tensor, host in self.pairs.values():
             if (host.size(), host.stride()) != (tensor.size(), tensor.stride()):
@@ -159,7 +164,7 @@ class _Crossing:
 
 def _compute(op: Any, facts: Facts, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     crossing = _Crossing(op)
-    host_args = _numbers_to_tensors(facts.numbers, _mapped(args, crossing.there))
+    host_args = _numbers_to_tensors(facts.numbers, [_mapped(each, crossing.there) for each in args])
     for change in reading:
         host_args = change(facts.name, host_args)
     host_kwargs = {name: _mapped(value, crossing.there) for name, value in kwargs.items()}

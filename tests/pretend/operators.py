@@ -23,6 +23,7 @@ class Facts:
 
     name: str
     view: bool
+    writes: bool
     pointwise: bool
     draws: bool
     numbers: tuple[int, ...]
@@ -39,6 +40,7 @@ def facts_of(op: Any) -> Facts:
     return Facts(
         name,
         any(alias is not None and not alias.is_write for alias in returned) or name == "set_",
+        any(a.alias_info is not None and a.alias_info.is_write for a in schema.arguments),
         torch.Tag.pointwise in op.tags,
         any(argument.name == "generator" for argument in schema.arguments),
         () if torch._C._should_allow_numbers_as_tensors(name) else tuple(tensors),

@@ -19,6 +19,9 @@ OPTIONS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+PATIENCE = 180_000
+"""Milliseconds until something is taken not to happen: other work may keep the machine busy."""
+
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 
@@ -48,6 +51,7 @@ def launched():
 def opened(browser, path: Path, fragment: str = "", **context):
     """Open a page of a file, and see that it asks for nothing and complains of nothing."""
     surroundings = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **context})
+    surroundings.set_default_timeout(PATIENCE)
     watched = Watched(surroundings.new_page())
     watched.page.on("console", lambda message: watched.complaints.append(message.text))
     watched.page.on("pageerror", lambda error: watched.complaints.append(str(error)))

@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import resource
 import signal
+import subprocess
 import time
 
 import pytest
@@ -99,6 +100,33 @@ def test_a_full_disk_leaves_whole_files_only_and_the_next_call_goes_on(whole, tm
         ask(tmp_path, attributor(), CASE.train, CASE.queries).values,
         ask(whole, attributor(), CASE.train, CASE.queries).values,
     )
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 600 KiB, less than half of what the store takes."""
+    command = ["mount", "-t", "tmpfs", "-o", "size=600k", "tmpfs", str(tmp_path)]
+    try:
+        mounted = subprocess.run(command, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        pytest.skip("there is no mount here")
+    if mounted.returncode:
+        pytest.skip(f"a file system cannot be mounted here: {mounted.stderr.strip()}")
+    yield tmp_path
+    subprocess.run(["umount", str(tmp_path)], check=True)
+
+
+def test_a_disk_that_fills_up_loses_the_shard_at_work_alone(whole, small_disk):
+    with pytest.raises(OutputError, match=r"cannot write .*safetensors.*No space left"):
+        fill(small_disk, attributor(), CASE.train)
+    there = shards(small_disk)
+    assert 0 < len(there) < 20
+    for path in there:
+        assert path.read_bytes() == (whole / path.relative_to(small_disk)).read_bytes()
+    assert not list(small_disk.rglob(".*"))
+    subprocess.run(["mount", "-o", "remount,size=16m", str(small_disk)], check=True)
+    assert fill(small_disk, attributor(), CASE.train) == Done(20 - len(there), len(there))
+    assert content(small_disk) == content(whole)
 
 
 def flip(path):

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from retrac_adapters.images.folders import Choice, every_file, is_image, visible_files
+from retrac_plugin.data.packed import Packed, read_packed
 from retrac_plugin.errors import InputError
 from retrac_plugin.errors.guards import TEXT_BYTES, reading
 
@@ -23,8 +24,13 @@ CAPTION_COLUMN, IMAGE_COLUMN = "text", "image"
 class Captioned(NamedTuple):
     """An image and what it is said to show."""
 
-    path: Path
+    path: Path | Packed
     caption: str
+
+
+def name_in(image: Path | Packed, folder: Path) -> str:
+    """Return what to call an image: its path in a folder, or its name in what it is packed in."""
+    return image.relative_to(folder).as_posix() if isinstance(image, Path) else image.name
 
 
 def read_captioned(
@@ -44,6 +50,15 @@ def read_captioned(
         InputError: If there is no metadata, it lacks a caption or a file, or its order is needed
             and not known.
     """
+    packed = read_packed(folder, column, image)
+    if packed is not None:
+        where, named = f"a sample of {str(folder)!r}", column or CAPTION_COLUMN
+        return [
+            Captioned(
+                row.image, _caption({named: row.caption}, f"{where}, {row.image.name}", named)
+            )
+            for row in packed
+        ]
     tables = _tables(folder, visible_files(folder), ordered)
     if not tables:
         raise InputError(
@@ -58,7 +73,7 @@ def read_captioned(
 
 def read_images(
     folder: Path, choice: Choice = every_file, image: str | None = None, ordered: bool = False
-) -> list[Path]:
+) -> Sequence[Path | Packed]:
     """Return the images of a folder as ``imagefolder`` lists them.
 
     Args:
@@ -70,6 +85,9 @@ def read_images(
     Raises:
         InputError: If there is none, or metadata cannot be read or has no known order.
     """
+    packed = read_packed(folder, image=image)
+    if packed is not None:
+        return [row.image for row in packed]
     names = choice(visible_files(folder))
     tables = _tables(folder, names, ordered)
     if tables:
@@ -77,12 +95,15 @@ def read_images(
     return _not_empty(folder, names)
 
 
-def images_in(folder: Path) -> list[Path]:
+def images_in(folder: Path) -> Sequence[Path | Packed]:
     """Return the images of a folder and its subfolders in the order of their paths.
 
     Raises:
         InputError: If there is none.
     """
+    packed = read_packed(folder)
+    if packed is not None:
+        return [row.image for row in packed]
     return _not_empty(folder, visible_files(folder))
 
 

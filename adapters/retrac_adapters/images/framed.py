@@ -10,10 +10,11 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from retrac_adapters.images.captions import images_in, read_images
+from retrac_adapters.images.captions import images_in, name_in, read_images
 from retrac_adapters.images.folders import is_image, train_split
 from retrac_adapters.scripts.arguments import Arguments
 from retrac_plugin.data.image_files import FileExamples, PlainFiles, read_examples
+from retrac_plugin.data.packed import PACKED, Packed
 from retrac_plugin.data.picture_values import check_shape
 from retrac_plugin.errors import UnnamedDataError
 
@@ -25,7 +26,7 @@ class Frame(Protocol):
     def resolution(self) -> int:
         """Pixels of a side."""
 
-    def read(self, path: Path) -> Tensor:
+    def read(self, path: Path | Packed) -> Tensor:
         """Return the image ``[3, side, side]`` in [-1, 1]."""
 
 
@@ -46,7 +47,7 @@ class FramedReader:
     def train(self, path: Path | None, cache: Path, device: torch.device) -> FileExamples:
         """See ``ExampleReader.train``."""
         folder = train_folder(self.arguments) if path is None else path
-        if not folder.is_dir():
+        if not folder.is_dir() and folder.suffix not in PACKED:
             return self._read(folder)
         paths = read_images(folder, train_split, ordered=self.recorded)
         return FramedImages(paths, folder, self.framing)
@@ -57,7 +58,7 @@ class FramedReader:
         """See ``ExampleReader.queries``."""
         if prompt is not None:
             return PlainFiles().queries(path, prompt, cache, device)
-        if path.is_dir():
+        if path.is_dir() or path.suffix in PACKED:
             return FramedImages(images_in(path), path, self.framing)
         return self._read(path)
 
@@ -71,9 +72,9 @@ class FramedReader:
 class FramedImages(FileExamples):
     """Square images of one size, ``[3, side, side]`` in [-1, 1]."""
 
-    def __init__(self, paths: Sequence[Path], root: Path, framing: Frame) -> None:
+    def __init__(self, paths: Sequence[Path | Packed], root: Path, framing: Frame) -> None:
         self.paths, self.framing = paths, framing
-        self.names = [path.relative_to(root).as_posix() for path in paths]
+        self.names = [name_in(path, root) for path in paths]
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         return {"sample": self.framing.read(self.paths[index])}

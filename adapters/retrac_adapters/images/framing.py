@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from retrac_plugin.data.packed import Packed
 from retrac_plugin.data.pictures import opened
 from retrac_plugin.errors import InputError
 
@@ -43,7 +44,7 @@ class Framing:
                 f"{self.interpolation!r}"
             )
 
-    def read(self, path: Path) -> Tensor:
+    def read(self, path: Path | Packed) -> Tensor:
         """Return the image ``[3, resolution, resolution]`` in [-1, 1], float32.
 
         Raises:

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from retrac_adapters.images.framing import Framing
+from retrac_plugin.data.packed import Packed
 from retrac_plugin.data.pictures import opened
 
 
@@ -28,7 +29,7 @@ class PreciseFraming:
 
     resolution: int
 
-    def read(self, path: Path) -> Tensor:
+    def read(self, path: Path | Packed) -> Tensor:
         """Return the image ``[3, resolution, resolution]`` in [-1, 1], float32.
 
         Raises:

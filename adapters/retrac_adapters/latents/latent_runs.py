@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from retrac_adapters.images.captions import Captioned, images_in, read_captioned
+from retrac_adapters.images.captions import Captioned, images_in, name_in, read_captioned
 from retrac_adapters.images.framed import train_folder
 from retrac_adapters.images.framing import Framing
 from retrac_adapters.latents.latents import Conditions, LatentExamples, Picture, TextEncoder
@@ -19,6 +19,7 @@ from retrac_adapters.latents.reading_text import read_text
 from retrac_adapters.latents.vae import read_vae
 from retrac_adapters.scripts.arguments import Arguments
 from retrac_plugin.data.image_files import FileExamples, read_examples
+from retrac_plugin.data.packed import PACKED
 from retrac_plugin.errors import InputError
 from retrac_plugin.model.diffusion import LOSS_WEIGHT
 
@@ -74,7 +75,7 @@ class LatentReader:
             return self._latents(read_examples(path), path, prompt, cache, device)
         if not self.has_text or prompt is not None:
             pictures = _pictures(path, prompt)
-        elif path.is_dir():
+        elif path.is_dir() or path.suffix in PACKED:
             rows = read_captioned(path, self.arguments.get("caption_column"))
             pictures = [_captioned(row, path) for row in rows]
         else:
@@ -167,13 +168,13 @@ class _Told(FileExamples):
 
 
 def _pictures(path: Path, caption: str | None) -> list[Picture]:
-    if path.is_file():
+    if path.is_file() and path.suffix not in PACKED:
         return [Picture(path, path.name, caption)]
-    return [Picture(p, p.relative_to(path).as_posix(), caption) for p in images_in(path)]
+    return [Picture(p, name_in(p, path), caption) for p in images_in(path)]
 
 
 def _captioned(row: Captioned, folder: Path) -> Picture:
-    return Picture(row.path, row.path.relative_to(folder).as_posix(), row.caption)
+    return Picture(row.path, name_in(row.path, folder), row.caption)
 
 
 def _no_prompt(path: Path) -> InputError:

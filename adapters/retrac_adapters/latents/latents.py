@@ -15,6 +15,7 @@ from retrac_adapters.latents.micro_conditions import POOLED, time_ids_of, with_t
 from retrac_adapters.latents.vae import MEAN, STD, ImageEncoder
 from retrac_plugin.data.encoded import EncodedRows, as_key, digest
 from retrac_plugin.data.image_files import FileExamples
+from retrac_plugin.data.packed import Packed
 from retrac_plugin.progress import bar
 from retrac_plugin.randomness import SAMPLE_KEY, normal
 
@@ -48,7 +49,7 @@ class Picture:
         framing: How it is cropped, where that is not as the others are.
     """
 
-    path: Path
+    path: Path | Packed
     name: str
     caption: str | None = None
     fields: Mapping[str, Any] | None = None

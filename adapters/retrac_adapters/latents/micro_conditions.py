@@ -10,12 +10,13 @@ import torch
 from torch import Tensor
 
 from retrac_adapters.images.framing import Framing
+from retrac_plugin.data.packed import Packed
 from retrac_plugin.data.pictures import opened
 
 POOLED, ADDED = "text_embeds", "added_cond_kwargs"
 
 
-def time_ids_of(path: Path, framing: Framing) -> Tensor:
+def time_ids_of(path: Path | Packed, framing: Framing) -> Tensor:
     """Return an image's height and width, top and left of its crop, and the crop's size: ``[6]``.
 
     Raises:

@@ -1,9 +1,9 @@
-"""EK-FAC with dattri's estimates, its two faults mended.
+"""EK-FAC with dattri's estimates, its two faults fixed.
 
 dattri multiplies by the matrix of eigenvectors where the transposed one belongs, and takes a bias
-for the last column of a matrix whose rows it has shifted; both are in docs/guides/dattri.md. The estimates
-of covariances and eigenvalues are dattri's; the product is written here from George et al., "Fast
-Approximate Natural Gradient Descent in a Kronecker-factored Eigenbasis", NeurIPS 2018.
+for the last column of a matrix whose rows it has shifted; both are in docs/guides/dattri.md. The
+estimates of covariances and eigenvalues are dattri's; the product is written here from George et
+al., "Fast Approximate Natural Gradient Descent in a Kronecker-factored Eigenbasis", NeurIPS 2018.
 """
 
 from __future__ import annotations

@@ -48,6 +48,7 @@ def norm_by_timestep(*records: NormRecord, titles: tuple[str, ...] = ()) -> Any:
         axes.semilogy(timesteps, norms, ".", color=COLOURS["diffusion-tracin"], **CLOUD)
         middles = medians(timesteps, norms.log10(), max(timesteps.max().item(), 1))
         axes.plot([t for t, _ in middles], [10**level for _, level in middles], color=INK)
+        plain_log_ticks(axes.yaxis)
         label(axes, x="timestep", title=titles[number] if titles else "")
     panels[0].set_ylabel("norm of the gradient", fontsize=panels[0].xaxis.label.get_size())
     return figure

@@ -82,7 +82,7 @@ def make_unet():
     )
 
 
-def write_images(folder, captions=CAPTIONS, sizes=((20, 16), (16, 23), (16, 16))):
+def write_images(folder, captions=CAPTIONS, sizes=((20, 16), (16, 23), (16, 16)), name="{}.png"):
     """Write images of several sizes; their order by name is not that of the captions."""
     folder.mkdir(parents=True)
     random = np.random.default_rng(3)
@@ -90,9 +90,9 @@ def write_images(folder, captions=CAPTIONS, sizes=((20, 16), (16, 23), (16, 16))
     for i, caption in enumerate(captions):
         width, height = sizes[i % len(sizes)]
         coarse = random.integers(0, 255, (4, 4, 3), dtype=np.uint8)
-        name = f"{(i * 5) % 7}.png"
-        Image.fromarray(coarse).resize((width, height), Image.BICUBIC).save(folder / name)
-        rows.append({"file_name": name, "text": caption})
+        file = name.format((i * 5) % 7)
+        Image.fromarray(coarse).resize((width, height), Image.BICUBIC).save(folder / file)
+        rows.append({"file_name": file, "text": caption})
     lines = [json.dumps(row) for row in rows]
     (folder / "metadata.jsonl").write_text("\n".join(lines) + "\n")
     return [folder / row["file_name"] for row in rows]

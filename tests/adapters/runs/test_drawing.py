@@ -5,16 +5,14 @@ import shutil
 
 import pytest
 import torch
-from diffusers import DDIMScheduler, DDPMPipeline, DDPMScheduler, StableDiffusionPipeline
-from peft import LoraConfig
-from peft.utils import get_peft_model_state_dict
+from diffusers import DDPMPipeline, DDPMScheduler, StableDiffusionPipeline
+from safetensors.torch import load_file, save_file
 
 import retrac_plugin as retrac
 from retrac_plugin.errors import InputError
 from retrac_plugin.model.diffusion import DiffusionModel
 from retrac_plugin.runs.drawer import UNKNOWN
-from tests.adapters.latents.latent_base import write_base, write_images
-from tests.adapters.runs.training import write_arguments
+from tests.adapters.latents.lora_run import write_lora_run
 from tests.run_folders import tiny_unet, write_run
 
 CPU = torch.device("cpu")
@@ -57,34 +55,8 @@ def test_one_without_a_pipeline_draws_by_its_last_checkpoint(run):
 
 @pytest.fixture(scope="module")
 def lora(tmp_path_factory):
-    """A base model, and a run that trained an adapter of its U-Net."""
     here = tmp_path_factory.mktemp("lora")
-    vae, text_encoder, tokenizer, unet = write_base(here / "parts", torch.float32)
-    parts = {"vae": vae, "text_encoder": text_encoder, "tokenizer": tokenizer, "unet": unet}
-    none = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
-    pipeline = StableDiffusionPipeline(
-        **parts, scheduler=DDIMScheduler(steps_offset=1, clip_sample=False), **none
-    )
-    pipeline.save_pretrained(here / "base")
-    unet.requires_grad_(False)
-    unet.add_adapter(LoraConfig(r=2, lora_alpha=2, target_modules=["to_q", "to_v"]))
-    torch.manual_seed(4)
-    for parameter in unet.parameters():
-        if parameter.requires_grad:
-            torch.nn.init.normal_(parameter, std=0.3)
-    layers = get_peft_model_state_dict(unet)
-    StableDiffusionPipeline.save_lora_weights(
-        here / "run" / "checkpoint-10", unet_lora_layers=layers
-    )
-    write_images(here / "images")
-    write_arguments(
-        here / "run",
-        "text2image-fine-tune",
-        pretrained_model_name_or_path=str(here / "base"),
-        train_data_dir=str(here / "images"),
-        resolution=16,
-        rank=2,
-    )
+    write_lora_run(here)
     return here
 
 
@@ -138,8 +110,6 @@ def test_without_a_pipeline_it_is_said_what_is_missing(lora, tmp_path):
 
 
 def test_an_adapted_text_encoder_is_not_passed_over(lora, tmp_path):
-    from safetensors.torch import load_file, save_file
-
     shutil.copytree(lora / "run", tmp_path / "run")
     path = tmp_path / "run" / "checkpoint-10" / "pytorch_lora_weights.safetensors"
     more = {"text_encoder.q_proj.lora_A.weight": torch.zeros(2, 6)}

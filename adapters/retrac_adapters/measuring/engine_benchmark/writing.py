@@ -7,6 +7,7 @@ import os
 import platform
 from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ def machine() -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "platform": platform.platform(terse=True),
         "python": platform.python_version(),
-        "versions": {name: version(name) for name in packages},
+        "versions": {name: version(name) for name in packages if find_spec(name)},
         "load average at the end": [round(load, 2) for load in os.getloadavg()],
     }
 

@@ -1,57 +1,56 @@
 """Checks and measures on a GPU: ``python -m retrac_adapters.measuring.gpu_check --device cuda``.
 
-Checks: the scores of float64 and float32 against the CPU's, those of bfloat16 against float32's,
-with TF32 as torch has it and without, at two batch sizes, and from run to run. Measures: samples a
-second of an attribution against a plain forward and backward pass over as many samples, at several
-batch and block sizes, and the peak of memory, at one and three checkpoints against the law of
-``attribution.budget``. Prints one line a fact, writes them as a table and as JSON on request, and
-exits with 1 if a check fails.
+Checks scores against those of plain loops, of the CPU, of other batches and of the same call again,
+and memory against its law; measures what TF32 does to the demo's scores, and how fast attributions
+are beside plain passes, by size, type, batch and block. Each part has its own time, all together
+ten minutes: one that takes longer is cut, and says so; one that fails lets the others go on. Prints
+every fact, writes them as tables and as JSON on request, and exits with 1 if a check or a part
+failed.
 
-``--device cpu --size tiny`` tries the script itself on a machine without a GPU.
+``--device cpu --scale tiny`` tries the command itself on a machine without a GPU, ``--patience 10``
+gives each part ten times its time.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import asdict
 from pathlib import Path
 
-from retrac_adapters.measuring.gpu_check.measures import (
-    check,
-    measure,
-    measure_blocks,
-    measure_memory,
-)
-from retrac_adapters.measuring.gpu_check.setting import SIZES, setting_of
-from retrac_plugin.model.devices import usable_device
+from retrac_adapters.measuring.engine_benchmark.writing import machine
+from retrac_adapters.measuring.gpu_check.parts import PARTS, Outcome, run
+from retrac_adapters.measuring.gpu_check.setting import SCALES
+from retrac_plugin.files import write_atomically
+from retrac_plugin.model.devices import name_of, usable_device
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run, print, and return the exit status."""
+    """Run, print, write, and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--device", default="cuda")
-    parser.add_argument("--size", choices=SIZES, default="cifar")
+    parser.add_argument("--scale", choices=SCALES, default="full")
+    parser.add_argument("--part", choices=PARTS, nargs="*", default=list(PARTS))
+    parser.add_argument("--patience", type=float, default=1.0, help="times each part's time")
     parser.add_argument("--json", type=Path, help="where to write the facts")
-    parser.add_argument("--table", type=Path, help="where to write them as a table")
+    parser.add_argument("--table", type=Path, help="where to write them as tables")
     chosen = parser.parse_args(arguments)
-    device, facts, failed = str(usable_device(chosen.device)), {}, []
-    setting = setting_of(chosen.size)
-
-    def report(what: str, value: float, bound: float | None = None) -> None:
-        facts[what] = value
-        wrong = bound is not None and not value <= bound
-        failed.extend([what] * wrong)
-        told = "" if bound is None else f"  (at most {bound:g}){'  FAILED' if wrong else ''}"
-        print(f"{what}: {value:.4g}{told}", flush=True)
-
-    for part in (check, measure, measure_memory, measure_blocks):
-        part(setting, device, report)
+    device = usable_device(chosen.device)
+    scale = SCALES[chosen.scale]
+    outcomes = [run(name, scale, device, chosen.patience) for name in chosen.part]
+    about = {"device": name_of(device), **machine()}
     if chosen.json:
-        chosen.json.write_text(json.dumps(facts, indent=1))
+        found = {"about": about, "parts": [asdict(outcome) for outcome in outcomes]}
+        write_atomically(chosen.json, lambda path: path.write_text(json.dumps(found, indent=1)))
     if chosen.table:
-        lines = [f"| {what} | {value:.4g} |" for what, value in facts.items()]
-        chosen.table.write_text("\n".join([f"| {device} | |", "| --- | --- |", *lines, ""]))
-    return 1 if failed else 0
+        page = _page(outcomes, about)
+        write_atomically(chosen.table, lambda path: path.write_text(page))
+    return 1 if any(outcome.failed for outcome in outcomes) else 0
+
+
+def _page(outcomes: list[Outcome], about: dict[str, object]) -> str:
+    lines = [f"- {name}: {value}" for name, value in about.items()]
+    return "\n\n".join([*map(str, outcomes), "### Where\n\n" + "\n".join(lines)]) + "\n"
 
 
 if __name__ == "__main__":

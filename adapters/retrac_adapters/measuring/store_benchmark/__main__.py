@@ -11,7 +11,7 @@ import click
 import torch
 
 from retrac_adapters.measuring.engine_benchmark.writing import machine
-from retrac_adapters.measuring.store_benchmark.synthetic import ask, fill, plainly, rate_of
+from retrac_adapters.measuring.store_benchmark.synthetic import ask, fill, plainly, reading
 from retrac_plugin.cli.telling import tell
 from retrac_plugin.files import write_atomically
 
@@ -57,17 +57,22 @@ def _measure(
     filled = fill(folder, samples, shape, rows)
     plain, one, hundred = [], [], []
     for _ in range(rounds):
-        plain.append(rate_of(plainly, filled))
+        plain.append(reading(plainly, filled))
         one.append(ask(filled, shape, 1))
         hundred.append(ask(filled, shape, 100))
-    rate = median(asked.bytes_a_second for asked in one)
+    seconds = [median(asked.seconds for asked in each) for each in (one, hundred)]
+    cpu_seconds = [median(asked.cpu_seconds for asked in each) for each in (one, hundred)]
+    plain_seconds, plain_cpu_seconds = map(median, zip(*plain, strict=True))
     return {
         "bytes": sum(shard.path.stat().st_size for shard in filled.shards()),
-        "one query, seconds": median(asked.seconds for asked in one),
-        "100 queries, seconds": median(asked.seconds for asked in hundred),
-        "read plainly, bytes a second": median(plain),
-        "one query, bytes a second": rate,
-        "of plain reading": rate / median(plain),
+        "one query, seconds": seconds[0],
+        "one query, CPU seconds": cpu_seconds[0],
+        "100 queries, seconds": seconds[1],
+        "100 queries, CPU seconds": cpu_seconds[1],
+        "read plainly, seconds": plain_seconds,
+        "read plainly, CPU seconds": plain_cpu_seconds,
+        "of plain reading": plain_seconds / seconds[0],
+        "of plain reading, CPU seconds": plain_cpu_seconds / cpu_seconds[0],
         "peak memory, bytes": max(asked.peak or 0 for asked in [*one, *hundred]),
     }
 
