@@ -8,7 +8,7 @@ pytest.importorskip("sklearn")
 from retrac_adapters.demo.starting import from_scratch
 from retrac_adapters.demo.training import train_once
 from retrac_adapters.tasks.digits import data
-from retrac_adapters.tasks.digits.task import DIGITS, JOBS, SUBSETS, Digits
+from retrac_adapters.tasks.digits.task import CONTINUED, DIGITS, JOBS, SUBSETS, Digits
 from retrac_adapters.tasks.retrained import looking, retraining, truth
 from retrac_adapters.tasks.retrained.images import REPORTED, SELECTION
 from retrac_adapters.tasks.retrained.procedure import whole
@@ -130,6 +130,28 @@ def test_the_shipped_truth_is_small_and_whole(digits):
     trained = {(int(s), int(m)) for s, m in known.losses.isfinite().all(2).nonzero()}
     assert trained == set(JOBS)
     assert len(known.generated) == SELECTION + REPORTED
+
+
+def test_the_shipped_continuations_are_far_above_rounding(digits):
+    known = truth.read(SHIPPED, "digits")
+    queries = known.losses.shape[-1]
+    assert known.continued.tolist() == [*CONTINUED]
+    assert known.continued_changes.shape == (len(CONTINUED), queries)
+    assert known.continued_rounding.abs().max() < 0.01 * known.continued_changes.abs().median()
+
+
+def test_an_image_is_missed_most_by_itself(digits):
+    """Its own loss rises, and more than those of others do."""
+    known = truth.read(SHIPPED, "digits")
+    first = known.continued_changes.shape[1] - len(digits.traced)
+    traced = {int(image): first + place for place, image in enumerate(digits.traced)}
+    rises = [
+        changes[traced[image]].item() / changes.abs().median().item()
+        for image, changes in zip(known.continued.tolist(), known.continued_changes, strict=True)
+        if image in traced
+    ]
+    assert len(rises) > 10
+    assert min(rises) > 1
 
 
 def test_regenerating_makes_a_truth_that_the_task_takes(tmp_path):
