@@ -103,7 +103,7 @@ def read_packed(
     if tables or (path / "dataset_dict.json").is_file() or (path / "state.json").is_file():
         from retrac_plugin.data.tables import read_tables
 
-        return read_tables(path, tables, caption or CAPTION, image or IMAGE)
+        return [Row(*one) for one in read_tables(path, tables, caption or CAPTION, image or IMAGE)]
     return None
 
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from retrac_plugin.data.packed import Row
 from retrac_plugin.errors import InputError
 from retrac_plugin.extras import requires
 
@@ -44,8 +43,13 @@ class InTable:
             raise InputError(f"row {self.row} has no image: {error}") from error
 
 
-def read_tables(path: Path, tables: Sequence[Path], caption: str, image: str) -> list[Row]:
-    """Return the rows of Parquet files, or of a dataset that was saved; see ``read_packed``."""
+def read_tables(
+    path: Path, tables: Sequence[Path], caption: str, image: str
+) -> list[tuple[InTable, Any]]:
+    """Return the images of Parquet files, or of a dataset that was saved, with their captions.
+
+    See ``packed.read_packed``.
+    """
     with requires("reading a table of images", "datasets"):
         import datasets
     try:
@@ -64,7 +68,7 @@ def read_tables(path: Path, tables: Sequence[Path], caption: str, image: str) ->
     captions = found[caption] if caption in found.column_names else None
     digits = len(str(max(0, len(found) - 1)))
     return [
-        Row(InTable(encoded, column, row, f"{row:0{digits}d}"), captions and captions[row])
+        (InTable(encoded, column, row, f"{row:0{digits}d}"), captions and captions[row])
         for row in range(len(found))
     ]
 
