@@ -83,8 +83,7 @@ class Parts(Keeping):
     def remove(self) -> None:
         """Remove what is kept of the job, whose answer is there."""
         shutil.rmtree(self.folder, ignore_errors=True)
-        if self.folder.parent.is_dir() and not any(self.folder.parent.iterdir()):
-            self.folder.parent.rmdir()
+        self._drop_empty()
 
     def _path(self, of: Of) -> Path | None:
         if not all(any(one is known for known in self.data) for one in of.data):
@@ -115,7 +114,13 @@ class Parts(Keeping):
         try:
             write(path, tensors, {"retrac": json.dumps(about)})
         except OutputError as error:
+            self._drop_empty()
             self._tell_once(f"a killed call would begin anew, since its work is not kept: {error}")
+
+    def _drop_empty(self) -> None:
+        for folder in (self.folder, self.folder.parent):
+            if folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
 
     def _tell_once(self, text: str) -> None:
         if text not in self._told:

@@ -114,6 +114,7 @@ def test_what_cannot_be_told_from_others_or_not_be_written_is_not_kept(tmp_path)
         signal.signal(signal.SIGXFSZ, before)
     assert "is not kept: cannot write" in told[1]
     assert parts.count == 0
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("name", ["diffusion-retrac", "retrac-ridge", "retrac-paired"])
