@@ -8,7 +8,7 @@ from torch import Tensor
 from retrac_plugin.attribution.scores import Top
 
 GATHERED = 1024
-"""Samples whose scores are gathered before lists are made of them."""
+"""Few enough to be held, and so many that lists are seldom made."""
 
 
 class Highest:
@@ -19,10 +19,11 @@ class Highest:
 
     Args:
         k: How many.
+        gathered: Samples whose scores are gathered before lists are made of them.
     """
 
-    def __init__(self, k: int) -> None:
-        self.k = k
+    def __init__(self, k: int, gathered: int = GATHERED) -> None:
+        self.k, self.gathered = k, gathered
         self._top: Top | None = None
         self._waiting: list[Top] = []
 
@@ -35,7 +36,7 @@ class Highest:
             scores: ``[query, some]``.
         """
         self._waiting.append(Top(which.to(scores.device).expand_as(scores), scores))
-        if sum(each.values.shape[1] for each in self._waiting) >= GATHERED:
+        if sum(each.values.shape[1] for each in self._waiting) >= self.gathered:
             self._merge()
 
     def top(self) -> Top:

@@ -95,7 +95,7 @@ def running_top(blocks: Iterable[Tensor], k: int, largest: bool = True) -> Top:
         k: How many; all columns where there are fewer.
         largest: Whether the highest are wanted, or the lowest.
     """
-    highest, start = Highest(k), 0
+    highest, start = Highest(k, gathered=1), 0  # a block is a batch already
     for block in blocks:
         places = torch.arange(start, start + block.shape[1])
         highest.add(places, block if largest else -block)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -114,12 +114,12 @@ class Keeper:
         yield candidate.attributor
 
 
-def digester_of_run(run: Run, data: Iterable[Examples]) -> Digester:
-    """Return what has taken in all of a run, and of some examples, that decides scores."""
+def digester_of_run(run: Run, data: Mapping[str, Examples]) -> Digester:
+    """Return what has taken in all of a run, and of examples by role, that decides scores."""
     digester = _digester()
     digester.add((run.model, list(run.checkpoints), run.train_draws))
-    for examples in data:
-        digester.add(list(_contents(examples)))
+    for role, examples in data.items():
+        digester.add(list(_contents(examples, role)))
     return digester
 
 
@@ -135,14 +135,14 @@ def _digester_of(task: Task) -> Digester:
     fields = {f.name: getattr(task, f.name) for f in dataclasses.fields(task)}
     for name in OF_NO_SCORE:
         del fields[name]
-    fields["train"] = list(_contents(fields["train"]))
-    fields["queries"] = [list(_contents(kind.examples)) for kind in fields["queries"]]
+    fields["train"] = list(_contents(fields["train"], "train"))
+    fields["queries"] = [list(_contents(kind.examples, "queries")) for kind in fields["queries"]]
     digester.add(fields)
     return digester
 
 
-def _contents(examples: Examples) -> Iterator[str]:
-    for block in ExampleSource(examples, "train").blocks(BLOCK):
+def _contents(examples: Examples, role: str) -> Iterator[str]:
+    for block in ExampleSource(examples, role).blocks(BLOCK):
         yield digest_of(block._asdict())
 
 

@@ -119,7 +119,9 @@ def attribute(
     attributors = job.chosen(found, methods, len(examples))
     data = prepared(examples), pictures
     work = None if source else out / "work"
-    attributors, done = resuming(attributors, found, data, work)
+    attributors, done = resuming(
+        attributors, found, dict(zip(("train", "queries"), data, strict=True)), work
+    )
     every = scored(attributors, *data, found, repeats, source)
     kept = {}
     for name, returned in every:

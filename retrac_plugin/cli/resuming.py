@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def resuming(
-    attributors: Mapping[str, Any], run: Run, data: tuple[Any, ...], folder: Path | None
+    attributors: Mapping[str, Any], run: Run, data: Mapping[str, Any], folder: Path | None
 ) -> tuple[dict[str, Any], Callable[[], None]]:
     """Return methods that keep what they have finished, and what removes that at the end.
 
@@ -22,7 +22,8 @@ def resuming(
     Args:
         attributors: By the name of the method.
         run: The training run.
-        data: The training set, and whatever else is computed with, as the methods will get them.
+        data: The training set, and whatever else is computed with, by role, as the methods will
+            get them.
         folder: Where it is kept; None: nowhere, since there is little work.
     """
     from retrac_plugin.benchmarks.digesting import UndigestibleError
@@ -32,7 +33,7 @@ def resuming(
     if folder is None:
         return dict(attributors), lambda: None
     try:
-        parts = Parts(digester_of_run(run, data), data, folder, tell)
+        parts = Parts(digester_of_run(run, data), tuple(data.values()), folder, tell)
     except UndigestibleError as error:
         tell(f"a killed call would begin anew: {error}")
         return dict(attributors), lambda: None

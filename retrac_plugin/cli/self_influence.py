@@ -82,7 +82,7 @@ def self_influence(
     examples = job.train_examples(found)
     ready = prepared(examples)
     attributors = dict(zip([method], job.attributors(found, [method]), strict=True))
-    attributors, done = resuming(attributors, found, (ready,), out.with_suffix(".work"))
+    attributors, done = resuming(attributors, found, {"train": ready}, out.with_suffix(".work"))
     attributor = attributors[method]
     returned = _asked(attributor, method)(ready, **_draws(attributor, job))
     values = check_self_influence(returned, method, len(examples)).cpu()

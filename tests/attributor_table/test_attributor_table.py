@@ -7,7 +7,7 @@ from click.testing import CliRunner
 from retrac_plugin import plugins
 from retrac_plugin.extras import missing
 from tests.attributor_table.command import main, measured
-from tests.attributor_table.measure import measure
+from tests.attributor_table.measure import error_of, measure
 from tests.twins import table as twins
 from tests.twins.small_run import small_run
 
@@ -86,7 +86,7 @@ def test_a_wrong_score_is_seen(text, work, monkeypatch):
 def test_a_method_is_its_twin(text, work, name):
     if missing(plugins.attributors()[name][0].needs):
         pytest.skip(f"{name} needs packages that are not installed")
-    assert measure(name, work / "run").error < 1e-8
+    assert error_of(name, work / "run") < 1e-8
 
 
 def test_every_method_of_ours_has_a_twin_or_a_reason():

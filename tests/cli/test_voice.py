@@ -171,10 +171,10 @@ def test_benchmark_answers_with_its_rows(files, tmp_path):
 
 
 def test_an_error_is_on_stderr_alone(files, tmp_path):
-    result = attribute(files, tmp_path, "--json", "-k", 9)
+    result = attribute(files, tmp_path, "--json", "--timesteps", 1001)
     assert result.exit_code == 1
     assert result.stdout == ""
-    assert "--top 9 is larger" in result.stderr
+    assert "more timesteps than the schedule has" in result.stderr
 
 
 def test_quiet_says_nothing_and_does_all(files, tmp_path):
@@ -182,8 +182,8 @@ def test_quiet_says_nothing_and_does_all(files, tmp_path):
     assert (result.exit_code, result.output) == (0, "")
     assert Scores.load(tmp_path / "diffusion-retrac.safetensors").values.shape == (QUERIES, TRAIN)
     assert (tmp_path / "index.html").is_file()
-    failed = attribute(files, tmp_path, "--quiet", "-k", 9)
-    assert "--top 9 is larger" in failed.stderr
+    failed = attribute(files, tmp_path, "--quiet", "--timesteps", 1001)
+    assert "more timesteps than the schedule has" in failed.stderr
 
 
 def test_quiet_with_json_is_the_answer_alone(files, tmp_path):

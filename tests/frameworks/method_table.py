@@ -51,6 +51,7 @@ class Framework:
         same_rows: Tolerances of scores of a subset.
         sampler: A sampler that yields rows in their order.
         refused: Methods that say why they cannot score a diffusion model.
+        besides: Methods that are made, and are not in that table.
     """
 
     entries: ModuleType
@@ -62,6 +63,7 @@ class Framework:
     same_rows: Mapping[str, float] = field(default_factory=lambda: {"rtol": 1e-8, "atol": 1e-10})
     sampler: Callable[[list[int]], Any] = RowSampler
     refused: frozenset[str] = frozenset()
+    besides: frozenset[str] = frozenset()
 
 
 FRAMEWORKS = {
@@ -96,7 +98,9 @@ FRAMEWORKS = {
         kronfluence_methods,
         needs=("kronfluence", "accelerate", "einops", "einconv", "opt_einsum"),
         attributed=("leave.*",),
+        quick={"kronfluence-ekfac-stratified": {"strata": 3}},
         made="STRATEGIES",
+        besides=frozenset({"kronfluence-ekfac-stratified"}),
         sampler=list,
     ),
 }

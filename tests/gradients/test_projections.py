@@ -87,11 +87,17 @@ def test_norms_beside_factored_features_are_theirs():
     torch.testing.assert_close(features.norms, features.features.norm(dim=1))
 
 
+def seeded(projection, seed):
+    if isinstance(projection, ByLayer):
+        return ByLayer(seeded(projection.each, seed))
+    return dataclasses.replace(projection, seed=seed)
+
+
 @both_projections
 def test_the_seed_decides(projection):
     case = build("linear")
     first, again = (features_of(case, projection).features for _ in range(2))
-    other = features_of(case, dataclasses.replace(projection, seed=4)).features
+    other = features_of(case, seeded(projection, 4)).features
     assert torch.equal(first, again)
     assert not torch.allclose(first, other)
 

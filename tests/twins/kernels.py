@@ -25,7 +25,7 @@ def linear(a: Tensor, b: Tensor) -> Tensor:
 
 
 def of_gradients(book: Book, side: str) -> Tensor:
-    """Return gradients of the mean of prediction times probe, ``[sample, timestep, p]``."""
+    """Directions of gradients of the mean of prediction times probe, ``[sample, timestep, p]``."""
     book.load(book.last)
     samples = []
     for x, timesteps, noises in book.items(side):
@@ -38,11 +38,11 @@ def of_gradients(book: Book, side: str) -> Tensor:
             ]
             rows.append(torch.stack(own).mean(0))
         samples.append(torch.stack(rows))
-    return torch.stack(samples)
+    return normalize(torch.stack(samples), dim=-1)
 
 
 def of_up_blocks(book: Book, side: str) -> Tensor:
-    """Return the up blocks' outputs, each of norm 1, ``[sample, timestep, width]``."""
+    """Directions of the up blocks' outputs, each of norm 1, ``[sample, timestep, width]``."""
     book.load(book.last)
     seen: list[Tensor] = []
     hooks = [
@@ -64,14 +64,14 @@ def of_up_blocks(book: Book, side: str) -> Tensor:
         samples.append(torch.stack(rows))
     for hook in hooks:
         hook.remove()
-    return torch.stack(samples)
+    return normalize(torch.stack(samples), dim=-1)
 
 
 def over_timesteps(
     book: Book, known: Callable[[Book, str], Tensor], kernel: Kernel, damping: float
 ) -> Tensor:
     """``sum_t k_t(q, X) (k_t(X, X) + lambda I)^-1`` of centred directions."""
-    train, queries = (normalize(known(book, side), dim=-1) for side in ("shared", "query"))
+    train, queries = (known(book, side) for side in ("shared", "query"))
     scores = []
     for own, theirs in zip(train.unbind(1), queries.unbind(1), strict=True):
         ours, others = (normalize(rows - own.mean(0), dim=-1) for rows in (own, theirs))

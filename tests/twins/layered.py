@@ -41,6 +41,11 @@ def layered(book: Book, of_group: Callable[[Book], Tensor], noise: float = 0.3) 
     return torch.stack(each).sum(0)
 
 
+def part_of(known: Callable[[Book, str], Tensor], book: Book, side: str) -> Tensor:
+    """Return a group's part of what is known by all parameters together."""
+    return known(book.whole, side)[..., book.own]
+
+
 def _alone(book: Book, group: str, queries: Tensor) -> Book:
     """Return the book of one group's parameters, for more queries."""
     own, asked = copy.copy(book), book.sides["query"]
@@ -50,4 +55,12 @@ def _alone(book: Book, group: str, queries: Tensor) -> Book:
     drawn = DrawnExamples(queries, asked.draws, "query", asked.model, book.steps, ())
     own.queries, own.sides = queries, {**book.sides, "query": drawn}
     own.gradients = cache(own._gradients)
+    own.whole = copy.copy(book)
+    own.whole.queries, own.whole.sides = queries, own.sides
+    own.own = torch.cat(
+        [
+            torch.full((size,), wanted)
+            for size, wanted in zip(book.sizes.values(), chosen, strict=True)
+        ]
+    )
     return own

@@ -30,7 +30,7 @@ from tests.twins.curved import (
     trak,
 )
 from tests.twins.kronecker import kronfluence, stratified
-from tests.twins.layered import layered
+from tests.twins.layered import layered, part_of
 from tests.twins.plain_loops import Book, Output, loss
 from tests.twins.unlearned import unlearning
 
@@ -211,7 +211,7 @@ TWINS: dict[str, Twin] = {
             layered,
             of_group=partial(
                 kernels.over_timesteps,
-                known=kernels.of_gradients,
+                known=partial(part_of, kernels.of_gradients),
                 kernel=kernels.cubic,
                 damping=1,
             ),

@@ -214,7 +214,6 @@ def _note_unmodelled(objective: Objective, arguments: Arguments, replayed: bool)
         objective.note(
             NOT_MODELLED,
             "with_prior_preservation",
-            "half of every batch were class images. They are read with the pictures of the run; to "
-            "a training set of tensors they are to be appended, each with a field loss_weight of "
-            f"{arguments.get('prior_loss_weight', 1.0)}",
+            "half of every batch were class images. They are read with a run's pictures; append "
+            f"them to tensors, each with loss_weight {arguments.get('prior_loss_weight', 1.0)}",
         )

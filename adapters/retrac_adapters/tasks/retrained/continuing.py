@@ -20,13 +20,13 @@ import torch
 from diffusers import DDPMScheduler
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from retrac_adapters.tasks.retrained.looking import losses_of
 from retrac_adapters.tasks.retrained.procedure import Procedure
 from retrac_plugin import Checkpoint, Run
 from retrac_plugin.errors import InputError
 from retrac_plugin.files import write_atomically
+from retrac_plugin.progress import over
 from retrac_plugin.trace.trace import Trace
 
 
@@ -175,7 +175,7 @@ def continue_without(
     backwards = [batch.flip(0) for batch in ahead]
     rounding = _once(folder / "backwards.safetensors", partial(after, backwards)) - whole
     found = []
-    for image in tqdm(left_out, desc="continuing", unit="run"):
+    for image in over(left_out, "continuing", "run"):
         path = folder / f"without-{image}.safetensors"
         found.append(_once(path, partial(after, ahead, image)) - whole)
     return Continued(torch.stack(found), rounding)

@@ -82,7 +82,8 @@ def test_regenerating_makes_a_truth_that_the_task_takes(path, tmp_path):
 
 
 def test_a_task_whose_truth_is_not_shipped_says_how_to_make_it_and_then_takes_it(path, tmp_path):
-    quick = replace(CIFAR2_16, data=path, of_each=OF_EACH, epochs=1, jobs=((0, 0),))
+    nowhere = tmp_path / "not shipped.safetensors"
+    quick = replace(CIFAR2_16, data=path, of_each=OF_EACH, epochs=1, jobs=((0, 0),), truth=nowhere)
     with pytest.raises(InputError, match="`retrac benchmark cifar2-16 --regenerate` makes it"):
         quick.prepare(tmp_path)
     quick.regenerate(tmp_path)
