@@ -215,5 +215,5 @@ def _note_unmodelled(objective: Objective, arguments: Arguments, replayed: bool)
             NOT_MODELLED,
             "with_prior_preservation",
             "half of every batch were class images. They are read with a run's pictures; append "
-            f"them to tensors, each with loss_weight {arguments.get('prior_loss_weight', 1.0)}",
+            f"them to tensors with a loss_weight of {arguments.get('prior_loss_weight', 1.0)} each",
         )
