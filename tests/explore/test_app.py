@@ -46,6 +46,11 @@ def command(files, *more):
     return [sys.executable, "-m", "retrac_plugin", "explore", *map(str, given), *FEW, *more]
 
 
+def _interruptible():
+    """Take SIGINT, which jobs in the background of a shell are born to ignore."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @pytest.fixture(scope="module")
 def served(files):
     """The address, and the folder in which temporary files are made."""
@@ -58,11 +63,15 @@ def served(files):
         stderr=subprocess.DEVNULL,
         text=True,
         env=environment,
+        preexec_fn=_interruptible,
     ) as process:
-        told = next(line for line in process.stdout if "Open http" in line)
-        yield re.search(r"http://\S+", told)[0], temporary
-        process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=180) is not None
+        try:
+            told = next(line for line in process.stdout if "Open http" in line)
+            yield re.search(r"http://\S+", told)[0], temporary
+            process.send_signal(signal.SIGINT)
+            assert process.wait(timeout=180) is not None
+        finally:
+            process.kill()  # or leaving the block waits for one that goes on
     assert [path for path in temporary.rglob("*") if path.is_file()] == []
 
 
