@@ -38,6 +38,11 @@ def on_terminal() -> bool:
     return in_notebook or bool(getattr(sys.stderr, "isatty", lambda: False)())
 
 
+def asked_for(progress: Any) -> bool | None:
+    """Return whether a caller asked for a bar, who may have brought one; None: nothing was said."""
+    return None if progress is None else bool(progress)
+
+
 def wants_bar(shown: bool | None) -> bool:
     """Whether a bar is written: if a caller asked for it, and unasked where it can move."""
     if shown is False or _manner.get() == SILENT:

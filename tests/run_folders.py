@@ -44,3 +44,13 @@ def write_images(path, images):
     """Write examples as a file that the command line reads."""
     save_file({"sample": images}, path)
     return path
+
+
+def write_all(folder, count):
+    """Write a recorded run, its training set of so many images in 256 levels, and two queries."""
+    levels = torch.randint(256, (count, 8, 8), generator=torch.Generator().manual_seed(0))
+    images = levels[:, None].float() / 127.5 - 1
+    record(write_run(folder / "run", steps=(90, 500)), images, steps=(90, 500))
+    write_images(folder / "train.safetensors", images)
+    write_images(folder / "queries.safetensors", images[:2] * 0.5)
+    return folder

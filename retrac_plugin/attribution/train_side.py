@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from functools import partial
 from math import prod
 
@@ -39,11 +39,7 @@ def kept_products(
         vectors: ``[vector, width]``.
         of: What the vectors are of, beside the checkpoint.
     """
-
-    def make(part: ExampleSource) -> dict[str, Tensor]:
-        return dict(zip(_NAMES, train_products(at, part, draws, vectors), strict=True))
-
-    return _joined(in_parts(at, source, draws, of, make))
+    return _kept(at, source, draws, of, lambda part: train_products(at, part, draws, vectors))
 
 
 def kept_norms(at: CheckpointPass, source: ExampleSource, draws: Draws) -> Tensor:
@@ -77,12 +73,11 @@ def own_products(
 ) -> tuple[Tensor, Tensor]:
     """Return each train gradient's product with its own query gradient, and its norm."""
 
-    def make(part: ExampleSource) -> dict[str, Tensor]:
-        found = _own_products(at, part, train_draws, query_draws, rescale)
-        return dict(zip(_NAMES, found, strict=True))
+    def find(part: ExampleSource) -> tuple[Tensor, Tensor]:
+        return _own_products(at, part, train_draws, query_draws, rescale)
 
     of = Of((), ("own products", query_draws, rescale))
-    return _joined(in_parts(at, source, train_draws, of, make))
+    return _kept(at, source, train_draws, of, find)
 
 
 def _own_products(
@@ -108,7 +103,18 @@ def _own_products(
 _NAMES = ("products", "norms")
 
 
-def _joined(parts: Iterable[Mapping[str, Tensor]]) -> tuple[Tensor, Tensor]:
-    listed = list(parts)
-    products, norms = (torch.cat([part[name] for part in listed]) for name in _NAMES)
+def _kept(
+    at: CheckpointPass,
+    source: ExampleSource,
+    draws: Draws,
+    of: Of,
+    find: Callable[[ExampleSource], tuple[Tensor, Tensor]],
+) -> tuple[Tensor, Tensor]:
+    """Find products and norms of some samples after the other, and keep what is finished."""
+
+    def make(part: ExampleSource) -> dict[str, Tensor]:
+        return dict(zip(_NAMES, find(part), strict=True))
+
+    parts = list(in_parts(at, source, draws, of, make))
+    products, norms = (torch.cat([part[name] for part in parts]) for name in _NAMES)
     return products, norms

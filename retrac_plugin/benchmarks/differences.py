@@ -33,7 +33,7 @@ RESAMPLES = 1000
 
 
 Sides = Callable[[Tensor, Evidence], tuple[Tensor, Tensor]]
-"""``(scores [query, train], evidence) -> foretold, and what came of it``, ``[query, model]``."""
+"""``(scores [query, train], evidence) -> predicted, and what came of it``, ``[query, model]``."""
 
 
 @dataclass(frozen=True)

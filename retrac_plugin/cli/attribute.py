@@ -117,15 +117,12 @@ def attribute(
     pictures = job.query_examples(found, queries, prompt)
     top = min(top, len(examples))
     attributors = job.chosen(found, methods, len(examples))
-    data = prepared(examples), pictures
-    work = None if source else out / "work"
-    attributors, done = resuming(
-        attributors, found, dict(zip(("train", "queries"), data, strict=True)), work
-    )
-    every = scored(attributors, *data, found, repeats, source)
+    data = {"train": prepared(examples), "queries": pictures}
+    attributors, done = resuming(attributors, found, data, None if source else out / "work")
+    every = scored(attributors, data["train"], pictures, found, repeats, source)
     kept = {}
     for name, returned in every:
-        examples = of_columns(returned, data[0])
+        examples = of_columns(returned, data["train"])
         checked = check_scores(returned, name, len(pictures), len(examples))
         kept[name] = named(checked, job, (name, attributors[name]), examples, pictures, prompt)
         _write(kept[name], top, out / f"{name}.safetensors")

@@ -16,7 +16,7 @@ from retrac_plugin.cli.drawing import repeats, repeats_of
 from retrac_plugin.cli.examples import example
 from retrac_plugin.cli.filling import estimate_filling, rows
 from retrac_plugin.cli.job import Job, job
-from retrac_plugin.cli.methods import methods
+from retrac_plugin.cli.methods import by_kind, methods
 from retrac_plugin.cli.numbers import size
 from retrac_plugin.cli.telling import tell
 from retrac_plugin.cli.voice import answer, as_json, quiet
@@ -101,26 +101,22 @@ def _of_methods(
         repeats: How often all is drawn; None: as each kind does unless told otherwise.
         of_run: How often the paper's two draw.
     """
-    from retrac_plugin.attribution.attributors import DiffusionAttributor
     from retrac_plugin.attribution.estimate import estimate
     from retrac_plugin.errors import InputError
-    from retrac_plugin.methods.attributor import FeatureAttributor
     from retrac_plugin.methods.estimating import estimate_features, together
 
-    kinds = (
-        (DiffusionAttributor, estimate, of_run),
-        (FeatureAttributor, estimate_features, repeats or 1),
-    )
+    kinds = by_kind(attributors)
     costs, drawn = [], []
-    left = dict(attributors)
-    for kind, estimate_kind, times in kinds:
-        own = [name for name, each in left.items() if isinstance(each, kind)]
+    for own, estimate_kind, times in (
+        (kinds.of_paper, estimate, of_run),
+        (kinds.on_features, estimate_features, repeats or 1),
+    ):
         if own:
-            costs.append(estimate_kind([left.pop(name) for name in own], examples, queries, times))
+            costs.append(estimate_kind(list(own.values()), examples, queries, times))
             drawn.append(f"drawn {times} times")
-    if left:
+    if kinds.others:
         raise InputError(
-            f"estimate: no estimate of {', '.join(left)}, expected diffusion-tracin, "
+            f"estimate: no estimate of {', '.join(kinds.others)}, expected diffusion-tracin, "
             "diffusion-retrac or a method on features"
         )
     return together(costs), " and ".join(dict.fromkeys(drawn))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
 import click
 
 from retrac_plugin.cli.telling import tell
@@ -18,6 +21,31 @@ methods = click.option(
     help="A method that `retrac list` names; may be repeated. best: the one that our benchmarks "
     "favour at the training set's size.",
 )
+
+
+class Kinds(NamedTuple):
+    """Methods by kind, by name in each."""
+
+    of_paper: dict[str, Any]
+    """Diffusion-TracIn, Diffusion-ReTrac, and what is made of them."""
+    on_features: dict[str, Any]
+    others: dict[str, Any]
+
+
+def by_kind(attributors: Mapping[str, Any]) -> Kinds:
+    """Sort methods, by name, by what they share when they are computed together."""
+    from retrac_plugin.attribution.attributors import DiffusionAttributor
+    from retrac_plugin.methods.attributor import FeatureAttributor
+
+    found = Kinds({}, {}, {})
+    for name, each in attributors.items():
+        if isinstance(each, DiffusionAttributor):
+            found.of_paper[name] = each
+        elif isinstance(each, FeatureAttributor):
+            found.on_features[name] = each
+        else:
+            found.others[name] = each
+    return found
 
 
 def check_method(name: str) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from retrac_plugin.cli.drawing import repeats_of
+from retrac_plugin.cli.methods import by_kind
 from retrac_plugin.cli.numbers import size
 from retrac_plugin.cli.telling import tell
 
@@ -43,20 +44,17 @@ def scored(
         yield from source.scored(attributors, train, queries, repeats)
         return
     from retrac_plugin.attribution import repeats as of_paper
-    from retrac_plugin.attribution.attributors import DiffusionAttributor
     from retrac_plugin.methods import repeats as on_features
-    from retrac_plugin.methods.attributor import FeatureAttributor
 
-    kinds: tuple[tuple[type[Any], Callable[..., list[Scores]], int], ...] = (
-        (DiffusionAttributor, of_paper.attribute_repeatedly, repeats_of(run, repeats)),
-        (FeatureAttributor, on_features.attribute_repeatedly, repeats or 1),
+    kinds = by_kind(attributors)
+    together: tuple[tuple[dict[str, Any], Callable[..., list[Scores]], int], ...] = (
+        (kinds.of_paper, of_paper.attribute_repeatedly, repeats_of(run, repeats)),
+        (kinds.on_features, on_features.attribute_repeatedly, repeats or 1),
     )
-    left = dict(attributors)
-    for kind, together, times in kinds:
-        own = {name: left.pop(name) for name in list(left) if isinstance(left[name], kind)}
+    for own, attribute, times in together:
         if own:
-            yield from zip(own, together(list(own.values()), train, queries, times), strict=True)
-    for name, attributor in left.items():
+            yield from zip(own, attribute(list(own.values()), train, queries, times), strict=True)
+    for name, attributor in kinds.others.items():
         if repeats is not None and repeats > 1:
             tell(f"{name} is scored once: it does not say how its draws are repeated")
         yield name, attributor.attribute(train, queries)

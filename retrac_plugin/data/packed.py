@@ -26,6 +26,11 @@ PACKED = (".tar", ".parquet")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 
 
+def holds_many(path: Path) -> bool:
+    """Say whether a path is of many images: a folder, or a file that they are packed in."""
+    return path.is_dir() or path.suffix in PACKED
+
+
 class Packed(Protocol):
     """An image in a larger file; a ``Path`` of an image has the same."""
 

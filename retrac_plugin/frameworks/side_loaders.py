@@ -14,7 +14,7 @@ from retrac_plugin.data.examples import Examples, ExampleSource, as_fields
 from retrac_plugin.draws import Draws
 from retrac_plugin.frameworks.drawn import DrawnExamples, check_alike
 from retrac_plugin.frameworks.nesting import Keys
-from retrac_plugin.progress import wants_bar
+from retrac_plugin.progress import asked_for, wants_bar
 from retrac_plugin.randomness import SAMPLE_KEY
 
 Items = Dataset[tuple[Tensor, ...]]
@@ -103,8 +103,7 @@ def sides_of(
 
 def shows_progress(core: DiffusionTracIn) -> bool:
     """Return whether a framework is to show its bars: as asked for, by default on a terminal."""
-    asked = core.setting.progress
-    return wants_bar(None if asked is None else bool(asked))
+    return wants_bar(asked_for(core.setting.progress))
 
 
 def dataset_of(data: Examples) -> Examples:

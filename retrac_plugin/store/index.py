@@ -28,6 +28,7 @@ from retrac_plugin.errors import InputError
 from retrac_plugin.errors.guards import TEXT_BYTES, reading, writing
 from retrac_plugin.extras import requires
 from retrac_plugin.files import write_atomically
+from retrac_plugin.store.sums import sum_of
 
 Rows = Callable[[Tensor | None], Iterator[tuple[Tensor, Tensor]]]
 """``samples or None -> (which, rows [some, width])``, piece by piece: of these samples, or all."""
@@ -56,7 +57,7 @@ class About:
         lists: How many there are.
         recall: What it found of the ten highest of training samples in the place of queries.
         scale: What rows were multiplied by.
-        total: The sum of its file's bytes, see ``_total``.
+        total: The sum of its file's bytes, see ``sum_of``.
         format: Its version.
     """
 
@@ -159,11 +160,7 @@ def _enough(index: Any, lists: int, queries: Tensor, exact: Tensor) -> tuple[int
 
 
 def _total(path: Path) -> int:
-    """Return the sum of a file's bytes as words of 64 bits, modulo 2^64."""
-    data = np.memmap(path, dtype=np.uint8, mode="r")
-    words = len(data) // 8 * 8
-    rest = int(data[words:].astype(np.uint64).sum())
-    return (int(data[:words].view(np.uint64).sum()) + rest) % 2**64
+    return sum_of(np.memmap(path, dtype=np.uint8, mode="r"))
 
 
 def _faiss() -> Any:

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from safetensors import safe_open
 from torch import Tensor
@@ -18,6 +17,7 @@ from retrac_plugin.errors import InputError
 from retrac_plugin.errors.guards import reading
 from retrac_plugin.store.key_list import KeyList
 from retrac_plugin.store.row_types import Packed, RowType
+from retrac_plugin.store.sums import sum_of
 
 FORMAT = 1
 
@@ -112,15 +112,4 @@ REPAIR = "`retrac featurize --repair` computes it again, and nothing else"
 
 
 def _sums(tensors: Mapping[str, Tensor]) -> dict[str, int]:
-    """Return the sum of each tensor's bytes, taken as words of 64 bits, modulo 2^64.
-
-    It finds a bit that flipped and a page that was lost, as fast as memory is read.
-    """
-    return {name: _sum(tensors[name]) for name in sorted(tensors)}
-
-
-def _sum(tensor: Tensor) -> int:
-    data = tensor.flatten().view(torch.uint8).numpy()
-    words = len(data) // 8 * 8
-    rest = int(data[words:].astype(np.uint64).sum())
-    return (int(data[:words].view(np.uint64).sum()) + rest) % 2**64
+    return {n: sum_of(tensors[n].flatten().view(torch.uint8).numpy()) for n in sorted(tensors)}

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from safetensors.torch import load_file
 
 from retrac_plugin.cli import main
-from tests.run_folders import record, write_images, write_run
+from tests.run_folders import write_all, write_images
 
 TRAIN = 520
 """More than two parts."""
@@ -28,14 +28,7 @@ def one_thread():
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("resuming")
-    levels = torch.randint(256, (TRAIN, 8, 8), generator=torch.Generator().manual_seed(0))
-    images = levels[:, None].float() / 127.5 - 1
-    run = write_run(folder / "run", steps=(90, 500))
-    record(run, images, steps=(90, 500))
-    write_images(folder / "train.safetensors", images)
-    write_images(folder / "queries.safetensors", images[:2] * 0.5)
-    return folder
+    return write_all(tmp_path_factory.mktemp("resuming"), TRAIN)
 
 
 def command(files, name, out):

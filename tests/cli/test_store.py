@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from retrac_plugin import Scores
 from retrac_plugin.cli import main, scoring
 from retrac_plugin.report import of_scores
-from tests.run_folders import record, write_images, write_run
+from tests.run_folders import write_all, write_images, write_run
 
 TRAIN = 10
 METHODS = ("--method", "diffusion-retrac", "--method", "retrac-ridge")
@@ -23,14 +23,7 @@ FEW = ("--timesteps", 2)
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("stores")
-    levels = torch.randint(256, (TRAIN, 8, 8), generator=torch.Generator().manual_seed(0))
-    images = levels[:, None].float() / 127.5 - 1
-    run = write_run(folder / "run", steps=(90, 500))
-    record(run, images, steps=(90, 500))
-    write_images(folder / "train.safetensors", images)
-    write_images(folder / "queries.safetensors", images[:2] * 0.5)
-    return folder
+    return write_all(tmp_path_factory.mktemp("stores"), TRAIN)
 
 
 def featurize(files, store, *more, env=None):

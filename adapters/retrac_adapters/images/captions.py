@@ -85,9 +85,9 @@ def read_images(
     Raises:
         InputError: If there is none, or metadata cannot be read or has no known order.
     """
-    packed = read_packed(folder, image=image)
+    packed = _packed(folder, image)
     if packed is not None:
-        return [row.image for row in packed]
+        return packed
     names = choice(visible_files(folder))
     tables = _tables(folder, names, ordered)
     if tables:
@@ -101,10 +101,13 @@ def images_in(folder: Path) -> Sequence[Path | Packed]:
     Raises:
         InputError: If there is none.
     """
-    packed = read_packed(folder)
-    if packed is not None:
-        return [row.image for row in packed]
-    return _not_empty(folder, visible_files(folder))
+    packed = _packed(folder)
+    return _not_empty(folder, visible_files(folder)) if packed is None else packed
+
+
+def _packed(folder: Path, image: str | None = None) -> list[Packed] | None:
+    rows = read_packed(folder, image=image)
+    return None if rows is None else [row.image for row in rows]
 
 
 def _not_empty(folder: Path, names: Sequence[str]) -> list[Path]:

@@ -14,7 +14,7 @@ from retrac_adapters.images.captions import images_in, name_in, read_images
 from retrac_adapters.images.folders import is_image, train_split
 from retrac_adapters.scripts.arguments import Arguments
 from retrac_plugin.data.image_files import FileExamples, PlainFiles, read_examples
-from retrac_plugin.data.packed import PACKED, Packed
+from retrac_plugin.data.packed import Packed, holds_many
 from retrac_plugin.data.picture_values import check_shape
 from retrac_plugin.errors import UnnamedDataError
 
@@ -47,7 +47,7 @@ class FramedReader:
     def train(self, path: Path | None, cache: Path, device: torch.device) -> FileExamples:
         """See ``ExampleReader.train``."""
         folder = train_folder(self.arguments) if path is None else path
-        if not folder.is_dir() and folder.suffix not in PACKED:
+        if not holds_many(folder):
             return self._read(folder)
         paths = read_images(folder, train_split, ordered=self.recorded)
         return FramedImages(paths, folder, self.framing)
@@ -58,7 +58,7 @@ class FramedReader:
         """See ``ExampleReader.queries``."""
         if prompt is not None:
             return PlainFiles().queries(path, prompt, cache, device)
-        if path.is_dir() or path.suffix in PACKED:
+        if holds_many(path):
             return FramedImages(images_in(path), path, self.framing)
         return self._read(path)
 

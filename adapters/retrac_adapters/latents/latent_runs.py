@@ -19,7 +19,7 @@ from retrac_adapters.latents.reading_text import read_text
 from retrac_adapters.latents.vae import read_vae
 from retrac_adapters.scripts.arguments import Arguments
 from retrac_plugin.data.image_files import FileExamples, read_examples
-from retrac_plugin.data.packed import PACKED
+from retrac_plugin.data.packed import holds_many
 from retrac_plugin.errors import InputError
 from retrac_plugin.model.diffusion import LOSS_WEIGHT
 
@@ -75,7 +75,7 @@ class LatentReader:
             return self._latents(read_examples(path), path, prompt, cache, device)
         if not self.has_text or prompt is not None:
             pictures = _pictures(path, prompt)
-        elif path.is_dir() or path.suffix in PACKED:
+        elif holds_many(path):
             rows = read_captioned(path, self.arguments.get("caption_column"))
             pictures = [_captioned(row, path) for row in rows]
         else:
@@ -168,7 +168,7 @@ class _Told(FileExamples):
 
 
 def _pictures(path: Path, caption: str | None) -> list[Picture]:
-    if path.is_file() and path.suffix not in PACKED:
+    if path.is_file() and not holds_many(path):
         return [Picture(path, path.name, caption)]
     return [Picture(p, name_in(p, path), caption) for p in images_in(path)]
 

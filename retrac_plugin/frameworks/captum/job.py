@@ -17,7 +17,7 @@ from retrac_plugin.frameworks.nesting import Keys
 from retrac_plugin.frameworks.side_loaders import Side, shows_progress, sides_of
 from retrac_plugin.model.checks import check_deterministic
 from retrac_plugin.model.diffusion import DiffusionModel
-from retrac_plugin.progress import bar
+from retrac_plugin.progress import asked_for, bar
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,7 @@ class Job:
 
     def bar(self, total: int, name: str, unit: str = "sample") -> Any:
         """Return a progress bar, for what Captum shows none of."""
-        asked = self.core.setting.progress
-        return bar(total, name, unit, None if asked is None else bool(asked))
+        return bar(total, name, unit, asked_for(self.core.setting.progress))
 
     def losses(self, model: DiffusionModel | None = None) -> LossOfDraws:
         """Return the model for Captum, or another one with the same checkpoints."""

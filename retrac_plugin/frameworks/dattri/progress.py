@@ -10,7 +10,7 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
-from retrac_plugin.progress import wants_bar
+from retrac_plugin.progress import asked_for, wants_bar
 
 
 @contextmanager
@@ -19,7 +19,7 @@ def shown(progress: Any) -> Iterator[None]:
 
     dattri has no argument for it, so each of its modules gets another ``tqdm`` meanwhile.
     """
-    hidden = not wants_bar(None if progress is None else bool(progress))
+    hidden = not wants_bar(asked_for(progress))
     modules = [
         module
         for name, module in list(sys.modules.items())
