@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import safe_open
 from torch import Tensor
 
@@ -25,7 +26,7 @@ ROUNDING = 1e-2
 
 @dataclass(frozen=True, eq=False)
 class Breakdown:
-    """The terms of some scores, exact: the sum of a pair's is its score.
+    """The terms of some scores: the sum of a pair's is its score.
 
     Attributes:
         pairs: Positions of a query and of a training sample, int64 ``[pair, 2]``.
@@ -55,9 +56,24 @@ class Breakdown:
         queries, samples = self.pairs.T
         if (queries >= scores.shape[0]).any() or (samples >= scores.shape[1]).any():
             return False
-        terms, told = self.values.double().flatten(1), scores.detach().cpu()[queries, samples]
-        apart = (terms.sum(1) - told.double()).abs()
-        return bool((apart <= ROUNDING * terms.abs().sum(1)).all())
+        size = self.values.double().flatten(1).abs().sum(1)
+        return bool((self._apart_from(scores) <= ROUNDING * size).all())
+
+    def or_rather(self, other: Breakdown, scores: Tensor) -> Breakdown:
+        """Return, of each pair, its own terms or another's: those whose sum is nearer its score.
+
+        Args:
+            other: Of the same pairs, at the same checkpoints and timesteps.
+            scores: ``[query, train]``.
+        """
+        own = self._apart_from(scores) <= other._apart_from(scores)
+        return replace(self, values=torch.where(own[:, None, None], self.values, other.values))
+
+    def _apart_from(self, scores: Tensor) -> Tensor:
+        """Return how far the sum of each pair's terms is from its score, ``[pair]``."""
+        queries, samples = self.pairs.T
+        told = scores.detach().cpu()[queries, samples].double()
+        return (self.values.double().flatten(1).sum(1) - told).abs()
 
     @property
     def checkpoint_names(self) -> list[str]:

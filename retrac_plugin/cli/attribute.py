@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from retrac_plugin.cli.breaking import breakdown, broken_down, file_of
+from retrac_plugin.cli.breaking import breakdown, broken_down, file_of, write_breakdowns
 from retrac_plugin.cli.computing import max_memory, query_store
 from retrac_plugin.cli.drawing import repeats
 from retrac_plugin.cli.examples import example
@@ -109,7 +109,7 @@ def attribute(
     """
     from retrac_plugin.attribution.checking import check_scores
 
-    source = from_store(store, exact, index, breakdown, top, job.computing.max_memory)
+    source = from_store(store, exact, index, top, job.computing.max_memory)
     _check(methods, out, breakdown)
     found = job.read_run()
     tell(found.description)
@@ -126,12 +126,16 @@ def attribute(
         checked = check_scores(returned, name, len(pictures), len(examples))
         kept[name] = named(checked, job, (name, attributors[name]), examples, pictures, prompt)
         _write(kept[name], top, out / f"{name}.safetensors")
-    split = broken_down(attributors, kept, examples, pictures, top, out) if breakdown else []
+    split = {}
+    if breakdown:
+        break_by = None if source is None else source.break_by(kept)
+        split = broken_down(attributors, kept, data["train"], pictures, top, break_by)
+        write_breakdowns(split, out)
     findings, written = found.description.splitlines(), None
     if page:
         every_score = list(kept.values())
         written = try_page(
-            lambda: page_of(every_score, split, examples, pictures, top, findings),
+            lambda: page_of(every_score, [*split.values()], examples, pictures, top, findings),
             out / "index.html",
         )
     done()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,8 @@ from retrac_plugin.cli.telling import tell
 if TYPE_CHECKING:
     from retrac_plugin.attribution.breakdown_files import Breakdown
     from retrac_plugin.attribution.scores import Scores
+
+    Break = Callable[[Sequence[Any], Any, Any, Sequence[tuple[int, int]], int], list[Breakdown]]
 
 breakdown = click.option(
     "--breakdown",
@@ -34,18 +37,21 @@ def broken_down(
     train: Any,
     queries: Any,
     top: int,
-    out: Path,
-) -> list[Breakdown]:
-    """Return, and write, how the scores of the strongest split; other methods' are left whole.
+    break_by: Break | None = None,
+) -> dict[str, Breakdown]:
+    """Return, by method, how the scores of the strongest split; other methods' are left whole.
 
     Args:
         attributors: By the name of the method.
-        scores: Theirs.
+        scores: Theirs, of all the training set or of some of it.
         train: The training set.
         queries: The pictures.
         top: Proponents and opponents of each picture.
-        out: Folder to write them to.
+        break_by: ``(methods, train, queries, pairs, repeats) -> breakdowns``; None: whole gradients
+            are computed.
     """
+    import torch
+
     from retrac_plugin.attribution.attributors import DiffusionAttributor, scores_by_itself
     from retrac_plugin.attribution.breakdown import break_together
     from retrac_plugin.attribution.pairs import strongest
@@ -58,11 +64,20 @@ def broken_down(
     for name in attributors.keys() - set(own):
         tell(f"{name} has no breakdown: only the scores of the paper's two are such sums")
     if not own:
-        return []
+        return {}
     pairs = strongest([scores[name] for name in own], top)
-    repeats = int(scores[own[0]].about.get("repeats", 1))
-    found = break_together([attributors[name] for name in own], train, queries, pairs, repeats)
-    for name, each in zip(own, found, strict=True):
+    first = scores[own[0]]
+    positions = first.train_positions
+    given = pairs if positions is None else [(q, int(positions[column])) for q, column in pairs]
+    repeats = int(first.about.get("repeats", 1))
+    split = break_by or break_together
+    found = split([attributors[name] for name in own], train, queries, given, repeats)
+    columns = torch.tensor(pairs)
+    return {name: replace(each, pairs=columns) for name, each in zip(own, found, strict=True)}
+
+
+def write_breakdowns(split: Mapping[str, Breakdown], out: Path) -> None:
+    """Write breakdowns, by method, into a folder, and say so."""
+    for name, each in split.items():
         each.save(file_of(name, out))
-        tell(f"{name}: {len(pairs)} scores by checkpoint and timestep in {file_of(name, out)}")
-    return found
+        tell(f"{name}: {len(each.pairs)} scores by checkpoint and timestep in {file_of(name, out)}")

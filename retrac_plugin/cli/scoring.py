@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,9 @@ from retrac_plugin.cli.numbers import size
 from retrac_plugin.cli.telling import tell
 
 if TYPE_CHECKING:
+    from retrac_plugin.attribution.breakdown_files import Breakdown
     from retrac_plugin.attribution.scores import Scores
+    from retrac_plugin.cli.breaking import Break
     from retrac_plugin.runs.run import Run
     from retrac_plugin.store.index import About
     from retrac_plugin.store.store import Store
@@ -103,6 +105,27 @@ class FromStore:
             tell(_told(found))
             yield name, found
 
+    def break_by(self, scores: Mapping[str, Scores]) -> Break:
+        """Return what splits scores as they were made: exactly where they are, else as rows do."""
+        from retrac_plugin.attribution.breakdown import break_together
+        from retrac_plugin.store.breaking import broken_from
+        from retrac_plugin.store.store import Store
+
+        store, told = Store.open(self.folder), {s.about["method"]: s for s in scores.values()}
+
+        def split(
+            attributors: Sequence[Any], train: Any, queries: Any, pairs: Any, repeats: int
+        ) -> list[Breakdown]:
+            kept = broken_from(store, attributors, train, queries, pairs)
+            if self.exact is None:
+                return kept
+            exact = break_together(attributors, train, queries, pairs, repeats)
+            of_method = [told[each.about["method"]].values for each in exact]
+            ways = zip(exact, kept, of_method, strict=True)
+            return [ours.or_rather(estimated, values) for ours, estimated, values in ways]
+
+        return split
+
     def _is_too_large(self, attributors: Mapping[str, Any], train: Any, queries: Any) -> bool:
         """Whether the scores of all images are not to be held.
 
@@ -145,14 +168,13 @@ def from_store(
     folder: Path | None,
     exact: int | None,
     index: bool,
-    breakdown: bool,
     top: int,
     max_memory: str | None,
 ) -> FromStore | None:
     """Return where answers come from, None if they are computed; see ``FromStore``.
 
     Raises:
-        InputError: If exact scores are asked for without a store, or a breakdown of what are none.
+        InputError: If exact scores, or an index, are asked for without a store.
     """
     from retrac_plugin.errors import InputError
 
@@ -160,11 +182,6 @@ def from_store(
         raise InputError("--exact goes with --store: without one every score is exact")
     if index and (folder is None or exact is not None):
         raise InputError("--index goes with --store, and without --exact: it finds a list itself")
-    if folder is not None and breakdown and exact is None:
-        raise InputError(
-            "--breakdown splits exact scores, and a store has estimates: add --exact, or leave "
-            "--store out"
-        )
     return None if folder is None else FromStore(folder, exact, index, top, max_memory)
 
 

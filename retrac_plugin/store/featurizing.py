@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -74,6 +75,7 @@ def featurize(
                 keys[feature.draws] = row_keys(train, feature.draws)
             own = keys[feature.draws]
             positions = {key: position for position, key in enumerate(own)}
+            occurrences = Counter(own)  # equal images share a row, and each counts
             rows = store.adding(kind_of(at, feature)).adding(own)
             for shard, is_ours in _needed(rows, own, *share):
                 if not _is_there(shard, repair, done):
@@ -81,7 +83,7 @@ def featurize(
                         _compute(at, feature, train, positions, shard)
                     done.computed += is_ours
                     done.left += not is_ours
-                bar.update(len(shard.keys))
+                bar.update(sum(occurrences[key] for key in shard.keys))
             del at  # or this checkpoint's weights stay while the next one loads
     return done
 

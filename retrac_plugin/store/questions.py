@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Any, Protocol, cast
 
@@ -9,15 +10,26 @@ import torch
 from torch import Tensor
 
 from retrac_plugin.attribution.attributors import DiffusionAttributor, scores_by_itself
-from retrac_plugin.attribution.features import KEPT, UNIT, Side, features_of, joined
+from retrac_plugin.attribution.features import (
+    DIRECTIONS,
+    KEPT,
+    UNIT,
+    Side,
+    Treatment,
+    apart,
+    features_of,
+    joined,
+)
 from retrac_plugin.attribution.passes import CheckpointPass
 from retrac_plugin.attribution.rescaling import keep_norm
 from retrac_plugin.attribution.setting import Setting
 from retrac_plugin.data.examples import ExampleSource
+from retrac_plugin.gradients.engine import Features
 from retrac_plugin.gradients.projections import CountSketch, Projection
 from retrac_plugin.gradients.streamed import StreamedEngine
 from retrac_plugin.methods.attributor import FeatureAttributor
 from retrac_plugin.methods.features import Bank, Feature, query_side
+from retrac_plugin.model.diffusion import NoisyBatch
 from retrac_plugin.model.outputs import LOSS
 
 SKETCH = CountSketch()
@@ -95,6 +107,33 @@ class OfPaper:
         project = partial(engine.features, projection=feature.projection)
         draws = self.attributor.query_draws
         return joined(features_of(at, queries, draws, "query", treatment, project))
+
+    def by_timestep(
+        self, at: CheckpointPass, feature: Feature, queries: ExampleSource
+    ) -> tuple[Tensor, Tensor]:
+        """Return the rows whose mean is the queries' side, and the timesteps that they are of.
+
+        Returns:
+            ``[query, timestep, d]`` and ``[query, timestep]``.
+        """
+        engine = cast(StreamedEngine, at.engine_of("query"))
+        timesteps: list[Tensor] = []
+
+        def noting(batches: Iterable[NoisyBatch], draws_each: int) -> Iterator[NoisyBatch]:
+            for batch in batches:
+                timesteps.append(batch.timesteps[::draws_each])
+                yield batch
+
+        def project(batches: Iterable[NoisyBatch], draws_each: int) -> Iterator[Features]:
+            noted = noting(batches, draws_each)
+            return engine.features(noted, draws_each, projection=feature.projection)
+
+        draws = self.attributor.query_draws
+        treatment = Treatment(
+            "timesteps apart", self.attributor.method.rescale, DIRECTIONS.draws_each, apart
+        )
+        rows = joined(features_of(at, queries, draws, "query", treatment, project)).features
+        return rows, torch.cat(timesteps).view(rows.shape[:2])
 
     def score(self, bank: Bank) -> Tensor:
         """See ``Question.score``."""

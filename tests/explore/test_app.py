@@ -23,7 +23,9 @@ from tests.run_folders import record, write_images, write_run
 
 pytestmark = pytest.mark.skipif(find_spec("gradio") is None, reason="gradio is not installed")
 
-FEW = ("--timesteps", "2", "--method", "retrac-ridge", "--method", "retrac-kernel")
+METHODS = ("retrac-ridge", "retrac-kernel", "diffusion-retrac")
+FEW = ("--timesteps", "2", *(word for name in METHODS for word in ("--method", name)))
+STEPS = (90, 180)
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +33,7 @@ def files(tmp_path_factory):
     folder = tmp_path_factory.mktemp("explored")
     levels = torch.randint(256, (8, 8, 8), generator=torch.Generator().manual_seed(0))
     images = levels[:, None].float() / 127.5 - 1
-    record(write_run(folder / "run", steps=(90,)), images, steps=(90,))
+    record(write_run(folder / "run", steps=STEPS), images, steps=STEPS)
     write_images(folder / "train.safetensors", images)
     Image.fromarray(levels[3].byte().numpy()).save(folder / "<b>third.png")
     Image.new("RGB", (5, 5)).save(folder / "wrong.png")
@@ -43,7 +45,8 @@ def files(tmp_path_factory):
 
 def command(files, *more):
     given = [files / "run", "--train", files / "train.safetensors", "--store", files / "store"]
-    return [sys.executable, "-m", "retrac_plugin", "explore", *map(str, given), *FEW, *more]
+    options = [*map(str, given), *FEW, "--breakdown", *more]
+    return [sys.executable, "-m", "retrac_plugin", "explore", *options]
 
 
 def _interruptible():
@@ -140,6 +143,18 @@ def test_from_a_picture_to_its_proponents(browser, files, served):
         assert [path for path in temporary.rglob("*.png")] == []
 
 
+def test_its_lists_are_ranked_by_one_checkpoint_or_some_timesteps_alone(browser, files, served):
+    with opened(browser, served[0]) as page:
+        bring(page, files / "<b>third.png")
+        answer = answer_of(page)
+        answer.get_by_role("combobox", name="Checkpoint").select_option(label="90")
+        assert "at checkpoint 90" in answer.locator("#part").inner_text()
+        answer.get_by_role("combobox", name="Timesteps").select_option(index=1)
+        assert "at timesteps" in answer.locator("#part").inner_text()
+        listed = answer.get_by_role("region", name=re.compile("retrac", re.IGNORECASE))
+        assert listed.last.locator(".card").count() > 0
+
+
 def test_a_picture_that_does_not_fit_is_refused_with_the_reason(browser, files, served):
     with opened(browser, served[0]) as page:
         bring(page, files / "wrong.png")
@@ -160,11 +175,12 @@ def test_a_picture_is_drawn_by_keyboard_alone_and_its_lists_are_filtered(browser
         page.keyboard.press("Enter")
         answer = answer_of(page)
         assert answer.locator("#asked h2").inner_text() == "seed 7, 2 steps.png"
-        assert answer.locator(".answer").count() == 2
+        assert answer.locator(".answer").count() == 3
         page.keyboard.press("Tab")  # into the answer, onto the picture
         page.keyboard.press("Tab")
         page.keyboard.press("Space")
-        assert answer.locator(".answer").count() == 1
+        answer.locator(".answer").nth(2).wait_for(state="detached")
+        assert answer.locator(".answer").count() == 2
         assert [path for path in temporary.rglob("*.png")] == []
 
 

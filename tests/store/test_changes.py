@@ -5,6 +5,7 @@ import torch
 
 from retrac_plugin import plugins
 from retrac_plugin.errors import InputError
+from retrac_plugin.progress import LINES, shown_as
 from retrac_plugin.store.featurizing import Done
 from tests.store.cases import ask, case, fill, method, shards
 
@@ -98,3 +99,18 @@ def test_a_loader_fills_the_store_that_its_dataset_fills(tmp_path):
     found = ask(tmp_path / "loader", attributor, loader, CASE.queries).values
     expected = ask(tmp_path / "dataset", attributor, ALL, CASE.queries).values
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-7)
+
+
+def test_every_image_of_the_training_set_is_counted_once_whatever_lies_in_the_shards(
+    tmp_path, capsys
+):
+    """Equal images share a row, and those that are gone lie on beside the others."""
+    given = case(train=10)
+    attributor = plugins.get_attributor("tracincp")(given.model, given.checkpoints)
+    again = [*given.train, given.train[2], given.train[2]]
+    for train in (again, given.train[5:]):
+        with shown_as(LINES):
+            fill(tmp_path, attributor, train)
+        total = len(train) * len(given.checkpoints)
+        last = capsys.readouterr().err.splitlines()[-1]
+        assert last.startswith(f"featurizing: {total} of {total} after")
