@@ -12,7 +12,8 @@ from torch import Tensor
 from retrac_plugin import progress as showing
 from retrac_plugin.attribution.keeping import NOTHING, Keeping
 from retrac_plugin.attribution.passes import CheckpointPass, Tick
-from retrac_plugin.checkpoints.checkpoint import Checkpoint, check_checkpoints
+from retrac_plugin.checkpoints.checking import check_checkpoints
+from retrac_plugin.checkpoints.checkpoint import Checkpoint
 from retrac_plugin.errors import InputError
 from retrac_plugin.gradients.engine import EngineFactory
 from retrac_plugin.model.checks import check_deterministic

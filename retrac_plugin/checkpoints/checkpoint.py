@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from retrac_plugin.checkpoints.names import by_names_of
 from retrac_plugin.checkpoints.preconditioners import Preconditioner
 from retrac_plugin.checkpoints.weight_files import read_weights
-from retrac_plugin.errors import CheckpointError, InputError
+from retrac_plugin.errors import CheckpointError
 
 _NAMED = 3
 """How many tensors an error names."""
@@ -92,34 +92,6 @@ def _own(weights: Any) -> Any:
         return weights
     copied = {n: v.detach().clone() if isinstance(v, Tensor) else v for n, v in weights.items()}
     return _Copied(copied)
-
-
-def check_checkpoints(checkpoints: Sequence[Checkpoint]) -> list[Checkpoint]:
-    """Return the checkpoints as a list.
-
-    Raises:
-        InputError: If there is none, one is not a ``Checkpoint``, a step size is not finite, or all
-            are 0.
-    """
-    if isinstance(checkpoints, Checkpoint):
-        raise InputError("checkpoints: expected a list of them, got one: write [checkpoint]")
-    series = list(checkpoints)
-    if not series:
-        raise InputError("no checkpoint: expected at least one retrac_plugin.Checkpoint")
-    for position, checkpoint in enumerate(series):
-        if not isinstance(checkpoint, Checkpoint):
-            raise InputError(
-                f"checkpoint {position}: expected a retrac_plugin.Checkpoint, got a "
-                f"{type(checkpoint).__name__}. Write Checkpoint(parameters=..., step_size=...)"
-            )
-        if not torch.isfinite(torch.tensor(checkpoint.step_size)):
-            raise InputError(f"checkpoint {position}: step_size is {checkpoint.step_size}")
-    if not any(checkpoint.step_size for checkpoint in series):
-        raise InputError(
-            "every checkpoint has the step size 0, so every score would be 0: give each the "
-            "learning rate times the visits that it stands for, or 1.0 where they are not known"
-        )
-    return series
 
 
 @torch.inference_mode(False)  # whatever mode the caller is in, autograd must take what is loaded

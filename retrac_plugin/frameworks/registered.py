@@ -12,6 +12,7 @@ from torch import Tensor
 
 from retrac_plugin.attribution.attributors import DiffusionTracIn
 from retrac_plugin.attribution.scores import Scores
+from retrac_plugin.checkpoints.checking import check_same_weights
 from retrac_plugin.checkpoints.checkpoint import Checkpoint
 from retrac_plugin.data.examples import Examples
 from retrac_plugin.draws import Draws
@@ -24,7 +25,8 @@ class RegisteredMethod(ABC):
 
     Args:
         model: The diffusion model, from ``retrac_plugin.wrap``.
-        checkpoints: At least one, without preconditioners: the frameworks take plain gradients.
+        checkpoints: At least one, without preconditioners or weights of the queries' own: the
+            frameworks take plain gradients at one point.
         train_draws: Timestep and noise of each training sample, see ``DiffusionTracIn``.
         query_draws: Timesteps and noise of each query; gradients are means over them.
         batch_size: Samples per network pass.
@@ -69,6 +71,7 @@ class RegisteredMethod(ABC):
             progress=progress,
         )
         check_plain_steps(self.name, self.core.checkpoints)
+        check_same_weights(self.name, self.core.checkpoints)
 
     @abstractmethod
     def score(self, train: Examples, queries: Examples) -> Tensor:

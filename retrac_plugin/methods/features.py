@@ -199,7 +199,7 @@ def side_of(
         draws: Their timesteps and noise.
         side: Whose they are, ``"train"`` or ``"query"``.
     """
-    engine = cast(StreamedEngine, at.engine)  # or what projects as it does
+    engine = cast(StreamedEngine, at.engine_of(side))  # or what projects as it does
     project = partial(engine.features, projection=feature.projection)
     return joined(features_of(at, source, draws, side, feature.treatment, project))
 

@@ -98,7 +98,7 @@ def along_the_way(
     keys: dict[int, int] = {}
     wanted: list[Tensor] = []
     places: list[Tensor] = []
-    tensors = load_into(at.model.network, at.checkpoint, at.device)
+    tensors = load_into(at.model.network, at.checkpoint.on_query_side(), at.device)
     for block in queries.blocks(at.batch_size):
         timesteps = _timesteps(draws, at, queries, block)
         order = by_noise(at.model, timesteps)

@@ -19,6 +19,7 @@ from retrac_plugin.attribution.passes import CheckpointPass, Making
 from retrac_plugin.attribution.query_side import query_gradients
 from retrac_plugin.attribution.rescaling import keep_norm
 from retrac_plugin.attribution.scores import Scores
+from retrac_plugin.checkpoints.checking import check_same_weights
 from retrac_plugin.data.examples import Examples, ExampleSource
 from retrac_plugin.errors import InputError
 from retrac_plugin.gradients.engine import Features
@@ -57,6 +58,7 @@ class Unlearning(GradientMethod):
         for name, value in (("step", step), ("damping", damping)):
             if not value > 0:
                 raise InputError(f"{name} must be more than 0, got {value}")
+        check_same_weights(self.name, self.setting.computing.checkpoints)
         self.step, self.damping = step, damping
 
     def attribute(self, train: Examples, queries: Examples) -> Scores:

@@ -10,7 +10,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 from retrac_plugin import Checkpoint, DiffusionTracIn
-from retrac_plugin.checkpoints.checkpoint import check_checkpoints, load_into
+from retrac_plugin.checkpoints.checking import check_checkpoints
+from retrac_plugin.checkpoints.checkpoint import load_into
 from retrac_plugin.errors import CheckpointError, InputError
 from tests.small import SmallDenoiser, small_case
 

@@ -13,7 +13,8 @@ from dattri.task import AttributionTask
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from retrac_plugin.checkpoints.checkpoint import Checkpoint, check_checkpoints, load_into
+from retrac_plugin.checkpoints.checking import check_checkpoints
+from retrac_plugin.checkpoints.checkpoint import Checkpoint, load_into
 from retrac_plugin.draws import Draws
 from retrac_plugin.errors import InputError
 from retrac_plugin.frameworks.drawn import DrawnExamples, check_alike
