@@ -2,35 +2,29 @@
 
 A file's name is a digest of all that decides its scores: every field of the task but those named
 here, what the attributor was given and became, and the code of it and of its plugin, see
-``digesting``. What has changed is computed anew; what cannot be digested is not kept.
+``resuming.digesting``. What has changed is computed anew; what cannot be digested is not kept.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from retrac_plugin import plugins
 from retrac_plugin.attribution.scores import Scores
 from retrac_plugin.benchmarks.candidates import Candidate
-from retrac_plugin.benchmarks.code_files import code_of_module, code_of_plugin
-from retrac_plugin.benchmarks.digesting import Digester, UndigestibleError, digest_of
-from retrac_plugin.benchmarks.resuming import Parts
 from retrac_plugin.benchmarks.task import Task
-from retrac_plugin.checkpoints.checkpoint import Checkpoint
-from retrac_plugin.data.examples import Examples, ExampleSource
-from retrac_plugin.runs.run import Run
+from retrac_plugin.data.examples import Examples
+from retrac_plugin.resuming.code_files import code_of_module, code_of_plugin
+from retrac_plugin.resuming.contents import digests_of, new_digester
+from retrac_plugin.resuming.digesting import Digester, UndigestibleError
+from retrac_plugin.resuming.parts import Parts
 
 OF_NO_SCORE = ("name", "about", "without")
 """Fields of a task that decide no score."""
-
-BLOCK = 256
-"""Examples that are read at a time."""
 
 
 class Keeper:
@@ -114,45 +108,13 @@ class Keeper:
         yield candidate.attributor
 
 
-def digester_of_run(run: Run, data: Mapping[str, Examples]) -> Digester:
-    """Return what has taken in all of a run, and of examples by role, that decides scores."""
-    digester = _digester()
-    digester.add((run.model, list(run.checkpoints), run.train_draws))
-    for role, examples in data.items():
-        digester.add(list(_contents(examples, role)))
-    return digester
-
-
-def _digester() -> Digester:
-    digester = Digester({Checkpoint: _content_of})
-    digester.add((code_of_module(__name__), torch.__version__))
-    return digester
-
-
 def _digester_of(task: Task) -> Digester:
     """Return what has taken in all of a task that decides scores."""
-    digester = _digester()
+    digester = new_digester()
     fields = {f.name: getattr(task, f.name) for f in dataclasses.fields(task)}
     for name in OF_NO_SCORE:
         del fields[name]
-    fields["train"] = list(_contents(fields["train"], "train"))
-    fields["queries"] = [list(_contents(kind.examples, "queries")) for kind in fields["queries"]]
+    fields["train"] = digests_of(fields["train"], "train")
+    fields["queries"] = [digests_of(kind.examples, "queries") for kind in fields["queries"]]
     digester.add(fields)
     return digester
-
-
-def _contents(examples: Examples, role: str) -> Iterator[str]:
-    for block in ExampleSource(examples, role).blocks(BLOCK):
-        yield digest_of(block._asdict())
-
-
-def _content_of(checkpoint: Checkpoint) -> dict[str, Any]:
-    """Return a checkpoint's fields, with what lies in files, or is made when needed, in place."""
-    fields = {f.name: getattr(checkpoint, f.name) for f in dataclasses.fields(checkpoint)}
-    del fields["read"]  # how, not what
-    fields["parameters"] = digest_of(checkpoint.load())
-    if checkpoint.query_parameters is not None:
-        fields["query_parameters"] = digest_of(checkpoint.on_query_side().load())
-    if checkpoint.preconditioner is not None:
-        fields["preconditioner"] = digest_of(dict(checkpoint.preconditioner()))
-    return fields

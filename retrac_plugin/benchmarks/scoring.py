@@ -24,11 +24,11 @@ from retrac_plugin.benchmarks.outcome import (
     has_truth,
     outcome_of,
 )
-from retrac_plugin.benchmarks.resuming import kept
 from retrac_plugin.benchmarks.task import Task
 from retrac_plugin.data.examples import Examples, ExampleSource
 from retrac_plugin.model.devices import usable_device, wait_for
 from retrac_plugin.plugins import FAILURES, one_line
+from retrac_plugin.resuming.parts import kept
 
 Tell = Callable[[str], object]
 """Says what is going on."""

@@ -26,9 +26,9 @@ def resuming(
             get them.
         folder: Where it is kept; None: nowhere, since there is little work.
     """
-    from retrac_plugin.benchmarks.digesting import UndigestibleError
-    from retrac_plugin.benchmarks.keeping import digester_of_run
-    from retrac_plugin.benchmarks.resuming import Parts, kept
+    from retrac_plugin.resuming.contents import digester_of_run
+    from retrac_plugin.resuming.digesting import UndigestibleError
+    from retrac_plugin.resuming.parts import Parts, kept
 
     if folder is None:
         return dict(attributors), lambda: None

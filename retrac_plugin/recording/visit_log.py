@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, replace
 from io import FileIO
 from pathlib import Path
@@ -104,9 +104,11 @@ class VisitLog:
         self._open_files.close()
 
     def discard(self) -> None:
-        """Remove what was written of the current stretch."""
+        """Remove what was written of the current stretch, and the folder that was made for it."""
         self.close()
         shutil.rmtree(self.folder, ignore_errors=True)
+        with suppress(OSError):  # of another process, which discards at the same time
+            self._saved.remove_if_alone()
 
     def _begin(self) -> None:
         """Begin a stretch, in a folder whose name no other stretch, process or launch has."""
@@ -168,6 +170,12 @@ class _SavedSteps:
         path.touch()
         self.path, self._size = path, path.stat().st_size
         self._waiting: list[int] = []
+
+    def remove_if_alone(self) -> None:
+        """Remove an empty file, and the folder in which nothing else is."""
+        if [*self.path.parent.iterdir()] == [self.path] and not self.path.stat().st_size:
+            self.path.unlink()
+            self.path.parent.rmdir()
 
     def add(self, step: int) -> None:
         with self.path.open("a") as file:

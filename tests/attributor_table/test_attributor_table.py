@@ -8,6 +8,7 @@ from retrac_plugin import plugins
 from retrac_plugin.extras import missing
 from tests.attributor_table.command import main, measured
 from tests.attributor_table.measure import error_of, measure
+from tests.threads import threads_restored
 from tests.twins import table as twins
 from tests.twins.small_run import small_run
 
@@ -24,9 +25,8 @@ def work(tmp_path_factory):
 def text(work):
     out = work / "page.md"
     options = ["--only", "diffusion-retrac", "--only", "dattri-rps", "--repeats", "1"]
-    threads = torch.get_num_threads()
-    done = CliRunner().invoke(main, ["--out", str(out), "--work", str(work), *options])
-    torch.set_num_threads(threads)
+    with threads_restored():
+        done = CliRunner().invoke(main, ["--out", str(out), "--work", str(work), *options])
     assert done.exit_code == 0, done.output
     return out.read_text()
 

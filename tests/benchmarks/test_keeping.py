@@ -9,10 +9,10 @@ import torch
 import retrac_plugin as retrac
 from retrac_plugin import AttributorEntry, plugins
 from retrac_plugin.benchmarks import Queries, Task
-from retrac_plugin.benchmarks.code_files import code_of_module, code_of_plugin
 from retrac_plugin.benchmarks.keeping import OF_NO_SCORE
 from retrac_plugin.benchmarks.scoring import score_methods
 from retrac_plugin.metrics import Evidence
+from retrac_plugin.resuming.code_files import code_of_module, code_of_plugin
 from tests.benchmarks.tasks import small_task
 
 

@@ -4,13 +4,13 @@ import json
 import re
 
 import pytest
-import torch
 from click.testing import CliRunner
 
 from retrac_plugin.attribution.breakdown_files import Breakdown
 from retrac_plugin.cli import main
 from tests.adapters.latents.lora_run import write_lora_run
 from tests.report.browser import accessibility_faults, launched, opened
+from tests.threads import threads_restored
 
 SCRIPT = "<script>document.title='x'</script>\"'&\n"
 NAME = "<img src=x onerror=alert(1)>\"'&\n{}.png"
@@ -24,9 +24,8 @@ def browser():
 
 
 def called(*arguments):
-    threads = torch.get_num_threads()
-    done = CliRunner().invoke(main, [str(argument) for argument in arguments])
-    torch.set_num_threads(threads)
+    with threads_restored():
+        done = CliRunner().invoke(main, [str(argument) for argument in arguments])
     assert done.exit_code == 0, done.output
 
 

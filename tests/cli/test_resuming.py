@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 
 from retrac_plugin.cli import main
 from tests.run_folders import write_all, write_images
+from tests.threads import one_thread
 
 TRAIN = 520
 """More than two parts."""
@@ -19,11 +20,9 @@ PARTS = {"attribute": 2 * (3 + 1) + 3 * 2, "self-influence": 2 * 3}
 
 
 @pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+def on_one_thread():
+    with one_thread():
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,7 @@ from retrac_plugin.errors import InputError, OutputError
 from retrac_plugin.store import shards as shard_files
 from retrac_plugin.store.featurizing import Done
 from tests.store.cases import ask, case, content, fill, method, shards
+from tests.threads import one_thread
 
 CASE = case(train=40)
 KILLS = 20
@@ -26,16 +27,13 @@ def attributor():
 
 
 @pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """The same sums in the same order, here and in processes that are forked."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+def on_one_thread():
+    with one_thread():
+        yield
 
 
 @pytest.fixture(scope="module")
-def whole(one_thread, tmp_path_factory):
+def whole(on_one_thread, tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole")
     fill(folder, attributor(), CASE.train)
     return folder

@@ -12,6 +12,7 @@ import retrac_plugin as retrac
 from retrac_plugin.attribution.breakdown_files import Breakdown
 from retrac_plugin.cli import main
 from retrac_plugin.randomness import content_key
+from tests.threads import threads_restored
 
 pytest.importorskip("sklearn")
 pytest.importorskip("matplotlib")
@@ -20,9 +21,8 @@ pytest.importorskip("matplotlib")
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     out = tmp_path_factory.mktemp("demo")
-    threads = torch.get_num_threads()
-    result = CliRunner().invoke(main, ["demo", "--recipe", "quick", "--out", str(out)])
-    torch.set_num_threads(threads)
+    with threads_restored():
+        result = CliRunner().invoke(main, ["demo", "--recipe", "quick", "--out", str(out)])
     assert result.exit_code == 0, result.output
     return out, result.output
 

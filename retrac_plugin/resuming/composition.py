@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from retrac_plugin.benchmarks.code_files import is_read_whole
+from retrac_plugin.resuming.code_files import is_read_whole
 
 _OF_SETS = ("_use_default_values",)
 """Keys of what diffusers lists in the order of a set, which is another in each process."""

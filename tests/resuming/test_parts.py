@@ -11,10 +11,10 @@ from safetensors.torch import load_file
 from retrac_plugin import plugins
 from retrac_plugin.attribution import in_parts
 from retrac_plugin.attribution.keeping import Of
-from retrac_plugin.benchmarks import resuming
-from retrac_plugin.benchmarks.digesting import Digester
-from retrac_plugin.benchmarks.resuming import Parts, kept
 from retrac_plugin.benchmarks.scoring import score_methods
+from retrac_plugin.resuming import parts as of_parts
+from retrac_plugin.resuming.digesting import Digester
+from retrac_plugin.resuming.parts import Parts, kept
 from tests.benchmarks.tasks import small_task
 from tests.small import small_case
 
@@ -138,7 +138,7 @@ def test_a_benchmark_that_was_stopped_goes_on_and_counts_the_seconds_of_both(tmp
     methods, told = ["diffusion-retrac", "tracincp"], []
     whole = score_methods(small_task(), methods, told.append, tmp_path / "whole")
     assert not any("going on" in line for line in told)
-    writing = resuming.write
+    writing = of_parts.write
 
     def write_and_stop(path, *content):
         writing(path, *content)
@@ -146,7 +146,7 @@ def test_a_benchmark_that_was_stopped_goes_on_and_counts_the_seconds_of_both(tmp
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patching, pytest.raises(KeyboardInterrupt):
-        patching.setattr(resuming, "write", write_and_stop)
+        patching.setattr(of_parts, "write", write_and_stop)
         score_methods(small_task(), methods, told.append, tmp_path / "stopped")
     found = score_methods(small_task(), methods, told.append, tmp_path / "stopped")
     assert any("it left 3 parts" in line for line in told)

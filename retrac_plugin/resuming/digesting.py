@@ -18,9 +18,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from retrac_plugin.benchmarks.code_files import code_of_module, is_fixed
-from retrac_plugin.benchmarks.parts import class_attributes, globals_of, parts_of
 from retrac_plugin.errors import InputError
+from retrac_plugin.resuming.code_files import code_of_module, is_fixed
+from retrac_plugin.resuming.composition import class_attributes, globals_of, parts_of
 
 Views = Mapping[type, Callable[[Any], Any]]
 """What stands for the values of some types, such as a file's content for its name."""

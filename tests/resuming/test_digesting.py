@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 import retrac_plugin as retrac
-from retrac_plugin.benchmarks.digesting import Digester, UndigestibleError, digest_of
+from retrac_plugin.resuming.digesting import Digester, UndigestibleError, digest_of
 from tests.small import small_case
 from tests.tiny import tiny_case
 
@@ -181,7 +181,7 @@ def test_a_view_stands_for_the_values_of_its_type():
 def test_is_the_same_in_another_process():
     """With other hashes: diffusers lists a configuration's defaults in the order of a set."""
     code = (
-        "from retrac_plugin.benchmarks.digesting import digest_of\n"
+        "from retrac_plugin.resuming.digesting import digest_of\n"
         "from tests.tiny import tiny_case; from tests.small import small_case\n"
         "print(digest_of(tiny_case().model), digest_of(small_case().model))"
     )

@@ -1,6 +1,6 @@
 """Parts of a job's work on disk, so that a call that was killed goes on where it was.
 
-A part's name is a digest of all that decides it: what the job was made from, see ``keeping``, and
+A part's name is a digest of all that decides it: what the job was made from, see ``contents``, and
 what of it the part is. They are removed once the answer is written.
 """
 
@@ -20,12 +20,12 @@ from safetensors import safe_open
 from retrac_plugin.attribution.attributors import DiffusionAttributor
 from retrac_plugin.attribution.keeping import Found, Keeping, Make, Of, Tensors
 from retrac_plugin.attribution.tensor_files import write
-from retrac_plugin.benchmarks.digesting import Digester, UndigestibleError
 from retrac_plugin.data.encoded import digest, tensor_digest
 from retrac_plugin.data.examples import Examples
 from retrac_plugin.errors import OutputError, RetracError
 from retrac_plugin.errors.guards import reading
 from retrac_plugin.methods.attributor import FeatureAttributor
+from retrac_plugin.resuming.digesting import Digester, UndigestibleError
 
 
 class Parts(Keeping):
