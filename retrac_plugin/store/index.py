@@ -112,7 +112,7 @@ class Index:
             OutputError: If it cannot be written.
         """
         faiss = _faiss()
-        lists = max(1, round(math.sqrt(samples)))
+        lists = max(1, min(round(math.sqrt(samples)), samples // POINTS))
         order = torch.randperm(samples, generator=torch.Generator().manual_seed(0))
         chosen = order[: max(POINTS * lists, STAND_INS)]
         known = torch.cat([part for _, part in rows(chosen)]).float()
