@@ -30,7 +30,8 @@ class Outcome:
         scores: ``[query, train]`` by kind of query, of all queries; empty if it failed.
         reason: Why it failed.
         options: Hyper-parameters that were chosen.
-        seconds: What it would have taken alone, the choice included.
+        seconds: What it would have taken alone, the choice included; None where a store knew part
+            of it.
         passes: Samples led forward and backward through the network; None where unknown.
         peak_bytes: The process's peak memory while it, and what shares with it, was computed.
         self_influence: ``[train]``, where it was asked for and the method knows it.
@@ -52,7 +53,7 @@ class Scored:
 
     candidate: Candidate
     scores: Scores
-    seconds: float
+    seconds: float | None
     peak_bytes: int | None
 
 
@@ -81,7 +82,7 @@ def outcome_of(task: Task, scored: list[Scored], own: Own | None) -> Outcome:
             for name, rows in rows_of(task).items()
         },
         options=best.candidate.options,
-        seconds=best.seconds + sum(others),
+        seconds=None if best.seconds is None else best.seconds + sum(others),
         passes=_passes(task, best),
         peak_bytes=best.peak_bytes,
         self_influence=None if own is None else own(best.candidate),

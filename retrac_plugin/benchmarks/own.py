@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from retrac_plugin.benchmarks.task import Queries, Task
-from retrac_plugin.data.image_files import read_examples
 from retrac_plugin.draws import Shared, Strided
 from retrac_plugin.errors import InputError
 from retrac_plugin.metrics import Evidence
@@ -19,7 +18,7 @@ class OwnRun:
 
     Attributes:
         run: The folder of the training run.
-        train: The training set, as trained: what ``retrac attribute --train`` takes.
+        train: The training set: what ``retrac attribute --train`` takes.
         queries: The pictures to explain, likewise.
         loss: The loss that the run was trained with.
     """
@@ -32,7 +31,9 @@ class OwnRun:
     def prepare(self, directory: Path) -> Task:
         """Read everything; see ``TaskSource``."""
         run = read_run(self.run, self.loss)
-        train, queries = read_examples(self.train), read_examples(self.queries)
+        train, queries = run.train_examples(self.train), run.query_examples(self.queries)
+        train.prepare()
+        queries.prepare()
         draws = Strided(10, noise_draws=4)
         return Task(
             name=self.run.name,
@@ -45,6 +46,7 @@ class OwnRun:
             queries=(Queries("own", queries, Evidence()),),
             about={
                 "training set": f"{len(train)} images of {self.train.name}",
+                **({"remark": train.remark} if train.remark else {}),
                 "query draws": repr(draws),
                 "run": run.description.splitlines(),
             },

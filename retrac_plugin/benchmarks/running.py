@@ -25,6 +25,7 @@ from retrac_plugin.benchmarks.figures.curve import lds_by_passes
 from retrac_plugin.benchmarks.removal import Removal, check, removal_rows
 from retrac_plugin.benchmarks.rows import measure
 from retrac_plugin.benchmarks.scoring import Tell, score_methods
+from retrac_plugin.benchmarks.stored import Stored
 from retrac_plugin.benchmarks.tables import write_csv, write_json, write_markdown
 from retrac_plugin.benchmarks.task import Task, TaskSource
 from retrac_plugin.errors import PluginError
@@ -56,6 +57,7 @@ def run(  # noqa: PLR0913, PLR0917
     removal: Removal | None = None,
     fresh: bool = False,
     by_draws: bool = False,
+    store: Path | None = None,
 ) -> list[Path]:
     """Prepare a task, score and measure every method, and write everything below ``out``.
 
@@ -70,6 +72,8 @@ def run(  # noqa: PLR0913, PLR0917
         removal: What to remove and retrain without, if anything.
         fresh: Whether to compute anew the scores that an earlier run kept.
         by_draws: Whether to measure too how LDS grows with the number of draws.
+        store: Folder of a store from which methods on features are scored, filled with what it
+            lacks; None: they are computed.
 
     Returns:
         What was written.
@@ -89,7 +93,8 @@ def run(  # noqa: PLR0913, PLR0917
     if removal is not None:
         check(task, removal)  # now, not after the scores
     own = any(entry.name.startswith("outliers") for entry in entries)
-    outcomes = score_methods(task, methods, tell, out / "work" / "kept", own, fresh)
+    stored = None if store is None else Stored.of(store)
+    outcomes = score_methods(task, methods, tell, out / "work" / "kept", own, fresh, stored)
     for outcome in outcomes:
         for queries, scores in outcome.scores.items():
             scores.save(out / "work" / "scores" / f"{outcome.method}-{queries}.safetensors")

@@ -15,7 +15,7 @@ from retrac_plugin.attribution.checking import check_scores, check_self_influenc
 from retrac_plugin.attribution.keeping import NOTHING, Keeping
 from retrac_plugin.attribution.peak_memory import PeakMemory
 from retrac_plugin.attribution.scores import Scores
-from retrac_plugin.benchmarks.candidates import Candidate, candidates
+from retrac_plugin.benchmarks.candidates import Candidate, Together, candidates
 from retrac_plugin.benchmarks.keeping import Keeper
 from retrac_plugin.benchmarks.outcome import (
     Outcome,
@@ -24,6 +24,7 @@ from retrac_plugin.benchmarks.outcome import (
     has_truth,
     outcome_of,
 )
+from retrac_plugin.benchmarks.stored import Stored
 from retrac_plugin.benchmarks.task import Task
 from retrac_plugin.data.examples import Examples, ExampleSource
 from retrac_plugin.model.devices import usable_device, wait_for
@@ -44,6 +45,7 @@ def score_methods(
     folder: Path | None = None,
     self_influence: bool = False,
     fresh: bool = False,
+    stored: Stored | None = None,
 ) -> list[Outcome]:
     """Score every method; one that fails gives an outcome with its reason.
 
@@ -59,6 +61,8 @@ def score_methods(
         self_influence: Whether to compute that too, of methods that offer it; its cost is not
             counted.
         fresh: Whether to compute anew what is found there, and keep that.
+        stored: What scores methods on features from a store; their cost is not known then, and
+            nothing else is kept of them.
     """
     failed: dict[str, str] = {}
     ready: list[Candidate] = []
@@ -75,7 +79,7 @@ def score_methods(
         parts.tell_of_them()
     own = partial(_self_influence, task, keeper, parts or NOTHING, tell) if self_influence else None
     scored: dict[str, list[Scored]] = {}
-    work = _Work(task, queries, parts or NOTHING)
+    work = _Work(task, queries, parts or NOTHING, stored)
     for one in _all_scored(work, ready, keeper, tell, failed):
         scored.setdefault(one.candidate.method, []).append(one)
     outcomes = [
@@ -96,6 +100,17 @@ class _Work:
     queries: Examples
     """Of all kinds."""
     keep: Keeping
+    stored: Stored | None
+
+    def from_store(self, candidate: Candidate) -> bool:
+        """Whether a candidate's scores come from a store."""
+        return self.stored is not None and self.stored.answers(candidate.attributor)
+
+    def together(self, candidate: Candidate) -> Together | None:
+        """Return what scores a candidate with others of its kind, None if it scores alone."""
+        if self.stored is not None and self.stored.answers(candidate.attributor):
+            return self.stored.together
+        return candidate.together
 
 
 def _all_scored(
@@ -104,30 +119,33 @@ def _all_scored(
     """Yield what was kept, then what is scored now, and keep that."""
     lacking = []
     for candidate in ready:
-        known = keeper.find(candidate)
+        known = None if work.from_store(candidate) else keeper.find(candidate)
         if known is None:
             lacking.append(candidate)
         else:
             cost = known.about.pop(COST)
             yield Scored(candidate, known, cost["seconds"], cost["peak_bytes"])
-    for group in _groups(lacking):
+    for group in _groups(work, lacking):
         tell(f"scoring {', '.join(dict.fromkeys(candidate.method for candidate in group))}")
         for one in _score(work, group, failed):
             cost = {"seconds": one.seconds, "peak_bytes": one.peak_bytes}
-            keeper.keep(one.candidate, replace(one.scores, about={**one.scores.about, COST: cost}))
+            if not work.from_store(one.candidate):
+                told = {**one.scores.about, COST: cost}
+                keeper.keep(one.candidate, replace(one.scores, about=told))
             yield one
 
 
-def _groups(ready: Sequence[Candidate]) -> list[list[Candidate]]:
+def _groups(work: _Work, ready: Sequence[Candidate]) -> list[list[Candidate]]:
     shared: dict[Any, list[Candidate]] = {}
     for candidate in ready:
-        shared.setdefault(candidate.together or candidate, []).append(candidate)
+        shared.setdefault(work.together(candidate) or candidate, []).append(candidate)
     return list(shared.values())
 
 
 def _score(work: _Work, group: list[Candidate], failed: dict[str, str]) -> Iterator[Scored]:
     """Yield the scores of a group; if one of it fails, of each method that is left on its own."""
-    together, left = group[0].together or _one_by_one, list(group)
+    together, left = work.together(group[0]) or _one_by_one, list(group)
+    known = not work.from_store(group[0])
     task, queries, keep = work.task, work.queries, work.keep
     train = len(ExampleSource(task.train, "train"))
     attributors = [kept(candidate.attributor, keep) for candidate in group]
@@ -142,7 +160,8 @@ def _score(work: _Work, group: list[Candidate], failed: dict[str, str]) -> Itera
                 taken = time.perf_counter() - start + earlier
                 seconds = checked.about.get("seconds", taken)
                 # Of what an earlier call did, nobody knows any more what memory it took.
-                yield Scored(left.pop(0), checked, seconds, None if earlier else peak.bytes)
+                candidate, peak_bytes = left.pop(0), None if earlier else peak.bytes
+                yield Scored(candidate, checked, seconds if known else None, peak_bytes)
     except FAILURES as error:  # a third party's method may raise anything
         methods = list(dict.fromkeys(candidate.method for candidate in group))
         if len(methods) == 1:

@@ -68,6 +68,13 @@ from retrac_plugin.cli.voice import answer, as_json, quiet
     help="Compute everything anew. By default scores that an earlier run kept are used again, if "
     "nothing that decides them has changed.",
 )
+@click.option(
+    "--store",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder that `retrac featurize` filled, or a new one: methods on features read the "
+    "training set's side from it, after it was given what it lacks. What they cost is left out "
+    "then.",
+)
 @page
 @click.option(
     "--curve",
@@ -97,6 +104,7 @@ def benchmark(
     remove_queries: int,
     remove_seeds: int,
     fresh: bool,
+    store: Path | None,
     page: bool,
     curve: bool,
     regenerate: bool,
@@ -137,7 +145,7 @@ def benchmark(
         None if remove is None else Removal(remove, queries=remove_queries, seeds=remove_seeds)
     )
     names = methods_of(methods)
-    written = run(source, names, measures, out, seed, device, tell, removal, fresh, curve)
+    written = run(source, names, measures, out, seed, device, tell, removal, fresh, curve, store)
     for path in written:
         tell(f"wrote {path}")
     shown = try_page(lambda: render(out, written), out / "index.html") if page else None

@@ -130,7 +130,10 @@ def attribute_together(
 
 
 def attribute_in_turn(
-    attributors: Sequence[FeatureAttributor], train: Examples, queries: Examples
+    attributors: Sequence[FeatureAttributor],
+    train: Examples,
+    queries: Examples,
+    train_side: TrainSide = computed,
 ) -> Iterator[Scores]:
     """Yield the scores of one method after the other; each feature is computed once.
 
@@ -143,6 +146,7 @@ def attribute_in_turn(
         attributors: They must share model, checkpoints, device and engine.
         train: The training set.
         queries: The images to explain.
+        train_side: What gives the training set's side of a feature.
 
     Raises:
         InputError: If the attributors differ in these, or one overrides ``attribute``.
@@ -151,7 +155,7 @@ def attribute_in_turn(
         raise InputError(
             "a method that overrides attribute() shares no features: call its own attribute()"
         )
-    yield from _sharing_in_turn(attributors, train, queries)
+    yield from _sharing_in_turn(attributors, train, queries, train_side)
 
 
 def scores_by_itself(attributor: FeatureAttributor) -> bool:

@@ -103,6 +103,17 @@ class Store:
                 raise ValueError(f"its shards have {size} samples")
             return cls(Path(folder), found["rows"], size, made_with)
 
+    @classmethod
+    def open_or_create(cls, folder: str | Path) -> Store:
+        """Open the store that is there, however it keeps rows, or make one.
+
+        Raises:
+            InputError: If it is damaged or of another version.
+            OutputError: If it cannot be written.
+        """
+        there = (Path(folder) / FILE).exists()
+        return cls.open(folder) if there else cls.create(folder)
+
     def bytes(self) -> int:
         """Return what it takes on disk."""
         return sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file())
