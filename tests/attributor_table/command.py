@@ -49,11 +49,13 @@ def main(
     rows = [measured(name, work, limit) for name in over(names, "attributors", "attributor")]
     others = []
     if demo is not None:
+        demo_run = _demo_run(demo)
         about = (
-            f"On a run of `retrac demo`: 5 checkpoints, the first {DEMO_TRAIN} of its training "
-            f"samples at their recorded draws, the first {DEMO_QUERIES} of its pictures."
+            f"On a run of `retrac demo`: {len(demo_run.checkpoints)} checkpoints, the first "
+            f"{DEMO_TRAIN} of its training samples at their recorded draws, the first "
+            f"{DEMO_QUERIES} of its pictures."
         )
-        others.append((about, compare(_demo_run(demo), repeats)))
+        others.append((about, compare(demo_run, repeats)))
     text = page(rows, compare(run, repeats), others, repeats)
     write_atomically(out, lambda path: path.write_text(text))
 
