@@ -3,12 +3,13 @@
 import pytest
 import torch
 
-from retrac_plugin import Recorded, Recorder, Uniform, wrap
+from retrac_plugin import Recorded, Recorder, Uniform, plugins, wrap
 from retrac_plugin.data.examples import ExampleSource
 from retrac_plugin.errors import InputError
 from retrac_plugin.gradients.projections import CountSketch
 from retrac_plugin.methods.layer_weights import LayerWeights
 from retrac_plugin.methods.trak import TRAK
+from retrac_plugin.progress import LINES, shown_as
 from retrac_plugin.store.answering import scores_from
 from retrac_plugin.store.attributing import attribute_from, features_of
 from retrac_plugin.store.featurizing import featurize
@@ -127,3 +128,13 @@ def test_a_method_that_keeps_no_features_is_refused_before_any_work(tmp_path):
         features_of("pixel-similarity", other)
     with pytest.raises(InputError, match="pixel-similarity cannot be asked of a store"):
         next(attribute_from(store, {"pixel-similarity": other}, CASE.train, CASE.queries))
+
+
+def test_the_bar_counts_what_is_read_as_it_counts_what_is_computed(tmp_path, capsys):
+    attributor = plugins.get_attributor("retrac-kernel")(CASE.model, CASE.checkpoints)
+    fill(tmp_path, attributor, CASE.train)
+    with shown_as(LINES):
+        ask(tmp_path, attributor, CASE.train, CASE.queries)
+    total = len(CASE.train) + len(CASE.queries)
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith(f"features: {total} of {total} after")
