@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP_ARGS ?=
 
-.PHONY: help demo test test-anywhere check docs wheel lock clean
+.PHONY: help demo test test-anywhere test-oldest check docs wheel lock clean
 
 help:
 	@echo "make demo   train a small diffusion model on pieces of photographs, generate, attribute, write a page"
@@ -26,6 +26,16 @@ test: $(VENV)/.installed
 test-anywhere: $(VENV)/.installed
 	ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 OMP_NUM_THREADS=1 \
 	    $(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4
+
+# The same with the oldest packages that pyproject.toml admits, in an environment of its own: 5 GB, since
+# the oldest torch of a package index is a build for GPUs.
+test-oldest:
+	$(PYTHON) -m venv .venv-oldest
+	.venv-oldest/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) \
+	    --constraint requirements/oldest.txt --editable '.[all]' hypothesis pytest pytest-xdist
+	.venv-oldest/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) \
+	    --no-deps --requirement requirements/no-deps.txt
+	OMP_NUM_THREADS=1 .venv-oldest/bin/python -m pytest --numprocesses=auto --maxprocesses=4
 
 check: $(VENV)/.installed
 	$(BIN)/ruff check .
@@ -64,4 +74,4 @@ $(VENV)/.docs: $(VENV)/.installed
 	@touch $@
 
 clean:
-	rm -rf $(VENV) build retrac-demo .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venv-oldest build retrac-demo .pytest_cache .mypy_cache .ruff_cache

@@ -14,13 +14,12 @@ from transformers import (
     CLIPTextConfig,
     CLIPTextModel,
     CLIPTextModelWithProjection,
-    CLIPTokenizer,
     T5Config,
     T5EncoderModel,
     T5TokenizerFast,
 )
 
-from tests.adapters.latents.latent_base import make_vae, vocabulary
+from tests.adapters.latents.latent_base import make_tokenizer, make_vae, vocabulary
 from tests.adapters.zoo import NETWORKS
 
 LENGTH = 77
@@ -43,7 +42,7 @@ def clip(kind, width, projected=PROJECTED):
 
 
 def clip_tokenizer():
-    return CLIPTokenizer(vocab=vocabulary(), merges=[], model_max_length=LENGTH)
+    return make_tokenizer(LENGTH)
 
 
 def t5(width):

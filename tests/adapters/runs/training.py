@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 import yaml
 from accelerate import Accelerator
@@ -19,13 +20,18 @@ from diffusers import (
     StableDiffusionPipeline,
 )
 from diffusers.optimization import get_scheduler
-from diffusers.training_utils import EMAModel, _collate_lora_metadata
+from diffusers.training_utils import EMAModel
 from diffusers.utils import convert_state_dict_to_diffusers
 from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict
 
 import retrac_plugin as retrac
 from tests.adapters.zoo import NETWORKS
+
+try:
+    from diffusers.training_utils import _collate_lora_metadata
+except ImportError:
+    pytest.skip("the scripts of today need a newer diffusers", allow_module_level=True)
 
 LEARNING_RATE = 1e-3
 BATCH = 4
