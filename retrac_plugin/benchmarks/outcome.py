@@ -32,7 +32,8 @@ class Outcome:
         options: Hyper-parameters that were chosen.
         seconds: What it would have taken alone, the choice included; None where a store knew part
             of it.
-        passes: Samples led forward and backward through the network; None where unknown.
+        passes: Samples led through the network, forward alone those of a method that takes no
+            gradient; None where unknown.
         peak_bytes: The process's peak memory while it, and what shares with it, was computed.
         self_influence: ``[train]``, where it was asked for and the method knows it.
     """

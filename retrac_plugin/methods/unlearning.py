@@ -92,13 +92,14 @@ class Unlearning(GradientMethod):
 
     def _about(self, train: int, queries: int) -> dict[str, Any]:
         draws_each = math.prod(self.setting.draws.per_sample())
+        forward = train * draws_each * (1 + queries)
         return {
             "method": self.name,
             "query_draws": repr(self.setting.draws),
             "step": self.step,
             "damping": self.damping,
-            "passes": (train + queries) * draws_each,
-            "forward passes": train * draws_each * (1 + queries),
+            "passes": (train + queries) * draws_each + forward,
+            "forward passes": forward,
         }
 
 

@@ -112,3 +112,20 @@ def test_the_network_is_left_as_it_was(case):
 def test_steps_that_lead_nowhere_are_refused(case, options):
     with pytest.raises(InputError, match=f"{next(iter(options))} must be more than 0"):
         scores(case, **options)
+
+
+def test_its_passes_are_those_that_the_network_is_led_through(case):
+    """But for those of the first batches, which are run again to be checked."""
+    other, seen = copy.deepcopy(case), []
+    hook = lambda module, inputs: seen.append(len(inputs[0]))  # noqa: E731
+    method = Unlearning(other.model, other.checkpoints, query_draws=DRAWS, batch_size=6)
+    with torch.no_grad():
+        handle = other.network.register_forward_pre_hook(hook)
+    try:
+        about = method.attribute(other.train, other.queries).about
+    finally:
+        handle.remove()
+    draws, train, queries = 6, len(other.train), len(other.queries)
+    assert about["passes"] == draws * (train * (2 + queries) + queries)
+    checked = sum(seen) - about["passes"]
+    assert 0 <= checked < 20 * draws
