@@ -15,7 +15,7 @@ their terms; where not all timesteps fit, the ``n`` samples pass once for each p
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -25,7 +25,7 @@ from retrac_plugin.attribution.breakdown_files import Breakdown
 from retrac_plugin.attribution.budget import Plan, within_memory
 from retrac_plugin.attribution.features import whole_gradients
 from retrac_plugin.attribution.job import Job
-from retrac_plugin.attribution.pairs import Pairs
+from retrac_plugin.attribution.pairs import Pairs, check_pairs
 from retrac_plugin.attribution.passes import CheckpointPass, nothing
 from retrac_plugin.attribution.repeats import in_round
 from retrac_plugin.attribution.rescaling import Method
@@ -121,16 +121,10 @@ class _Terms(NamedTuple):
 
 
 def _grouped(pairs: Pairs, train: ExampleSource, queries: ExampleSource) -> list[_Group]:
+    check_pairs(pairs, len(train), len(queries))
     of_query: dict[int, list[int]] = {}
-    for place, (query, sample) in enumerate(pairs):
-        if not (0 <= query < len(queries) and 0 <= sample < len(train)):
-            raise InputError(
-                f"pairs: ({query}, {sample}) is outside of {len(queries)} queries and "
-                f"{len(train)} training samples"
-            )
+    for place, (query, _) in enumerate(pairs):
         of_query.setdefault(query, []).append(place)
-    if not of_query:
-        raise InputError("pairs: expected at least one (query, training sample), got none")
     return [
         _Group(places, queries.part([query]), train.part([pairs[p][1] for p in places]))
         for query, places in of_query.items()
@@ -188,16 +182,20 @@ def _query_rows(
 def _of_method(
     attributor: DiffusionAttributor, rounds: Sequence[_Terms], pairs: Pairs
 ) -> Breakdown:
-    checkpoints = attributor.checkpoints
-    steps = rounds[0].products.new_tensor([c.step_size for c in checkpoints])[:, None]
+    sizes = [checkpoint.step_size for checkpoint in attributor.checkpoints]
+    steps = rounds[0].products.new_tensor(sizes)[:, None]
     values = [steps * _rescaled(each, attributor.method) for each in rounds]
-    about = {
-        "method": attributor.method.name,
-        "checkpoint_steps": [c.step for c in checkpoints],
-        "repeats": len(rounds),
-    }
-    mean = torch.stack(values).mean(0)
+    mean, about = torch.stack(values).mean(0), about_terms(attributor, len(rounds))
     return Breakdown(torch.tensor(pairs), mean.cpu(), rounds[0].timesteps.cpu(), about)
+
+
+def about_terms(attributor: DiffusionAttributor, repeats: int) -> dict[str, Any]:
+    """Return what a breakdown says of a method's terms, drawn so often."""
+    return {
+        "method": attributor.method.name,
+        "checkpoint_steps": [checkpoint.step for checkpoint in attributor.checkpoints],
+        "repeats": repeats,
+    }
 
 
 def _rescaled(terms: _Terms, method: Method) -> Tensor:

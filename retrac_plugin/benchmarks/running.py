@@ -30,6 +30,7 @@ from retrac_plugin.benchmarks.tables import write_csv, write_json, write_markdow
 from retrac_plugin.benchmarks.task import Task, TaskSource
 from retrac_plugin.errors import PluginError
 from retrac_plugin.report.figures.style import save
+from retrac_plugin.store.store import Store
 
 CONTROLS = ("pixel-kernel", "untrained-kernel", "random")
 """Methods that every table has: likeness of pixels, what no training gives, and chance."""
@@ -93,7 +94,7 @@ def run(  # noqa: PLR0913, PLR0917
     if removal is not None:
         check(task, removal)  # now, not after the scores
     own = any(entry.name.startswith("outliers") for entry in entries)
-    stored = None if store is None else Stored.of(store)
+    stored = None if store is None else Stored(Store.open_or_create(store))
     outcomes = score_methods(task, methods, tell, out / "work" / "kept", own, fresh, stored)
     for outcome in outcomes:
         for queries, scores in outcome.scores.items():

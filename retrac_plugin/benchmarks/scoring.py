@@ -102,15 +102,14 @@ class _Work:
     keep: Keeping
     stored: Stored | None
 
-    def from_store(self, candidate: Candidate) -> bool:
-        """Whether a candidate's scores come from a store."""
-        return self.stored is not None and self.stored.answers(candidate.attributor)
+    def store_of(self, candidate: Candidate) -> Stored | None:
+        """Return the store that a candidate's scores come from, if they do."""
+        stored = self.stored
+        return stored if stored is not None and stored.answers(candidate.attributor) else None
 
     def together(self, candidate: Candidate) -> Together | None:
         """Return what scores a candidate with others of its kind, None if it scores alone."""
-        if self.stored is not None and self.stored.answers(candidate.attributor):
-            return self.stored.together
-        return candidate.together
+        return (self.store_of(candidate) or candidate).together
 
 
 def _all_scored(
@@ -119,7 +118,7 @@ def _all_scored(
     """Yield what was kept, then what is scored now, and keep that."""
     lacking = []
     for candidate in ready:
-        known = None if work.from_store(candidate) else keeper.find(candidate)
+        known = None if work.store_of(candidate) else keeper.find(candidate)
         if known is None:
             lacking.append(candidate)
         else:
@@ -129,7 +128,7 @@ def _all_scored(
         tell(f"scoring {', '.join(dict.fromkeys(candidate.method for candidate in group))}")
         for one in _score(work, group, failed):
             cost = {"seconds": one.seconds, "peak_bytes": one.peak_bytes}
-            if not work.from_store(one.candidate):
+            if not work.store_of(one.candidate):
                 told = {**one.scores.about, COST: cost}
                 keeper.keep(one.candidate, replace(one.scores, about=told))
             yield one
@@ -145,7 +144,7 @@ def _groups(work: _Work, ready: Sequence[Candidate]) -> list[list[Candidate]]:
 def _score(work: _Work, group: list[Candidate], failed: dict[str, str]) -> Iterator[Scored]:
     """Yield the scores of a group; if one of it fails, of each method that is left on its own."""
     together, left = work.together(group[0]) or _one_by_one, list(group)
-    known = not work.from_store(group[0])
+    known = work.store_of(group[0]) is None
     task, queries, keep = work.task, work.queries, work.keep
     train = len(ExampleSource(task.train, "train"))
     attributors = [kept(candidate.attributor, keep) for candidate in group]

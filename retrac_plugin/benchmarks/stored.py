@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from retrac_plugin.attribution.scores import Scores
@@ -31,16 +30,6 @@ class Stored:
     """
 
     store: Store
-
-    @classmethod
-    def of(cls, folder: Path) -> Stored:
-        """Open the store in a folder, or make one.
-
-        Raises:
-            InputError: If it is damaged or of another version.
-            OutputError: If it cannot be made.
-        """
-        return cls(Store.open_or_create(folder))
 
     def answers(self, attributor: Any) -> bool:
         """Say whether a method is scored from it: on features; the paper's two stay exact."""

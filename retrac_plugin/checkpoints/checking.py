@@ -48,10 +48,38 @@ def check_same_weights(name: str, checkpoints: Sequence[Checkpoint]) -> None:
     Raises:
         InputError: If any checkpoint has some.
     """
+    _refuse(
+        name,
+        checkpoints,
+        "query_parameters",
+        "has other weights for the queries, and this method takes both sides at the same ones. "
+        "Read the run without query_weights",
+    )
+
+
+def check_plain_steps(name: str, checkpoints: Sequence[Checkpoint]) -> None:
+    """Refuse checkpoints with a preconditioner, where a framework takes gradients itself.
+
+    Args:
+        name: The method's.
+        checkpoints: What it was given.
+
+    Raises:
+        InputError: If there is any.
+    """
+    _refuse(
+        name,
+        checkpoints,
+        "preconditioner",
+        "has a preconditioner, and the framework takes gradients as they are. Read the run with "
+        "optimizer='plain'",
+    )
+
+
+def _refuse(name: str, checkpoints: Sequence[Checkpoint], field: str, why: str) -> None:
     for position, checkpoint in enumerate(checkpoints):
-        if checkpoint.query_parameters is not None:
+        if getattr(checkpoint, field) is not None:
             raise InputError(
-                f"{name}: checkpoint {position} has other weights for the queries, and this method "
-                "takes both sides at the same ones. Read the run without query_weights, or give "
-                "dataclasses.replace(checkpoint, query_parameters=None)"
+                f"{name}: checkpoint {position} {why}, or give "
+                f"dataclasses.replace(checkpoint, {field}=None)"
             )

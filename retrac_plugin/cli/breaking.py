@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from retrac_plugin.attribution.breakdown_files import Breakdown
     from retrac_plugin.attribution.scores import Scores
 
-    Break = Callable[[Sequence[Any], Any, Any, Sequence[tuple[int, int]], int], list[Breakdown]]
+    Break = Callable[[Sequence[Any], Any, Any, Sequence[tuple[int, int]]], list[Breakdown]]
 
 breakdown = click.option(
     "--breakdown",
@@ -47,8 +48,8 @@ def broken_down(
         train: The training set.
         queries: The pictures.
         top: Proponents and opponents of each picture.
-        break_by: ``(methods, train, queries, pairs, repeats) -> breakdowns``; None: whole gradients
-            are computed.
+        break_by: ``(methods, train, queries, pairs) -> breakdowns``; None: whole gradients are
+            computed, as often as was drawn.
     """
     import torch
 
@@ -69,9 +70,8 @@ def broken_down(
     first = scores[own[0]]
     positions = first.train_positions
     given = pairs if positions is None else [(q, int(positions[column])) for q, column in pairs]
-    repeats = int(first.about.get("repeats", 1))
-    split = break_by or break_together
-    found = split([attributors[name] for name in own], train, queries, given, repeats)
+    exactly = partial(break_together, repeats=int(first.about.get("repeats", 1)))
+    found = (break_by or exactly)([attributors[name] for name in own], train, queries, given)
     columns = torch.tensor(pairs)
     return {name: replace(each, pairs=columns) for name, each in zip(own, found, strict=True)}
 

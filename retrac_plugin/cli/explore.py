@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -122,12 +122,7 @@ class _Pages(NamedTuple):
         from retrac_plugin.report.of_scores import DEPTHS
         from retrac_plugin.store.breaking import broken_from
 
-        def split(
-            ours: Sequence[Any], train: Any, queries: Any, pairs: Any, repeats: int
-        ) -> list[Breakdown]:
-            return broken_from(self.store, ours, train, queries, pairs)
-
-        data = self.examples, pictures
+        split, data = partial(broken_from, self.store), (self.examples, pictures)
         return [*broken_down(self.attributors, scores, *data, DEPTHS[0], split).values()]
 
 

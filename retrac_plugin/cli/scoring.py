@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -80,24 +81,29 @@ class FromStore:
     top: int
     max_memory: str | None
 
+    @cached_property
+    def store(self) -> Store:
+        """The store, opened once: what was checked of it is not checked again."""
+        from retrac_plugin.store.store import Store
+
+        return Store.open(self.folder)
+
     def scored(
         self, attributors: Mapping[str, Any], train: Any, queries: Any, repeats: int | None
     ) -> Iterator[tuple[str, Scores]]:
         """Yield the scores of each method, by name."""
         from retrac_plugin.store.attributing import attribute_from
         from retrac_plugin.store.exact import check_exact, with_exact
-        from retrac_plugin.store.store import Store
 
         if repeats is not None and repeats > 1:
             tell("scored once: a store has one draw of what training did not record")
         if self.exact is not None:
             for attributor in attributors.values():
                 check_exact(attributor)
-        store = Store.open(self.folder)
         if self.index or self._is_too_large(attributors, train, queries):
-            yield from self._listed(store, attributors, train, queries)
+            yield from self._listed(self.store, attributors, train, queries)
             return
-        for name, scores in attribute_from(store, attributors, train, queries):
+        for name, scores in attribute_from(self.store, attributors, train, queries):
             if self.exact is None:
                 yield name, scores
                 continue
@@ -109,20 +115,16 @@ class FromStore:
         """Return what splits scores as they were made: exactly where they are, else as rows do."""
         from retrac_plugin.attribution.breakdown import break_together
         from retrac_plugin.store.breaking import broken_from
-        from retrac_plugin.store.store import Store
 
-        store, told = Store.open(self.folder), {s.about["method"]: s for s in scores.values()}
+        if self.exact is None:
+            return partial(broken_from, self.store)
+        told = {one.about["method"]: one.values for one in scores.values()}
 
-        def split(
-            attributors: Sequence[Any], train: Any, queries: Any, pairs: Any, repeats: int
-        ) -> list[Breakdown]:
-            kept = broken_from(store, attributors, train, queries, pairs)
-            if self.exact is None:
-                return kept
-            exact = break_together(attributors, train, queries, pairs, repeats)
-            of_method = [told[each.about["method"]].values for each in exact]
-            ways = zip(exact, kept, of_method, strict=True)
-            return [ours.or_rather(estimated, values) for ours, estimated, values in ways]
+        def split(*asked: Any) -> list[Breakdown]:
+            ways = zip(break_together(*asked), broken_from(self.store, *asked), strict=True)
+            return [
+                exact.or_rather(estimated, told[exact.about["method"]]) for exact, estimated in ways
+            ]
 
         return split
 

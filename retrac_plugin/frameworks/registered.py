@@ -12,7 +12,7 @@ from torch import Tensor
 
 from retrac_plugin.attribution.attributors import DiffusionTracIn
 from retrac_plugin.attribution.scores import Scores
-from retrac_plugin.checkpoints.checking import check_same_weights
+from retrac_plugin.checkpoints.checking import check_plain_steps, check_same_weights
 from retrac_plugin.checkpoints.checkpoint import Checkpoint
 from retrac_plugin.data.examples import Examples
 from retrac_plugin.draws import Draws
@@ -105,21 +105,6 @@ class RefusedMethod:
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         raise RetracError(f"{self.name} cannot score a diffusion model: {self.refusal}")
-
-
-def check_plain_steps(name: str, checkpoints: Sequence[Checkpoint]) -> None:
-    """Refuse checkpoints with a preconditioner.
-
-    Raises:
-        InputError: If there is any.
-    """
-    for position, checkpoint in enumerate(checkpoints):
-        if checkpoint.preconditioner is not None:
-            raise InputError(
-                f"{name}: checkpoint {position} has a preconditioner, and the framework takes "
-                "gradients as they are. Read the run with optimizer='plain', or give "
-                "dataclasses.replace(checkpoint, preconditioner=None)"
-            )
 
 
 @contextmanager

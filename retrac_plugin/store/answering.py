@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from retrac_plugin.attribution.features import KEPT, Side
-from retrac_plugin.attribution.passes import CheckpointPass, nothing
+from retrac_plugin.attribution.passes import CheckpointPass
 from retrac_plugin.attribution.scores import Scores
 from retrac_plugin.data.examples import Examples, ExampleSource
 from retrac_plugin.draws import Draws
@@ -97,10 +97,8 @@ def side_from(store: Store) -> Callable[[CheckpointPass, Feature, ExampleSource]
     keys = Keys()
 
     def stored(at: CheckpointPass, feature: Feature, train: ExampleSource) -> tuple[Side, int]:
-        tick, at.tick = at.tick, nothing  # the row that is computed again is one of these
         rows, places = rows_of(store, at, feature.of_train, train, keys)
-        at.tick = tick
-        tick(len(train))
+        at.tick(len(train))
         own = torch.promote_types(at.dtype, torch.float32)
         return Side(*(part.to(at.device, own) for part in rows.side(places))), 0
 

@@ -13,8 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from retrac_plugin.attribution.breakdown import about_terms
 from retrac_plugin.attribution.breakdown_files import Breakdown
-from retrac_plugin.attribution.pairs import Pairs
+from retrac_plugin.attribution.pairs import Pairs, check_pairs
 from retrac_plugin.data.examples import Examples, ExampleSource
 from retrac_plugin.errors import InputError
 from retrac_plugin.store.answering import Keys, rows_of
@@ -35,12 +36,12 @@ def broken_from(
         pairs: Positions of a query and of a training sample each.
 
     Raises:
-        InputError: If a method's scores are no such sums, or there is no pair.
+        InputError: If a method's scores are no such sums, a pair is outside of the scores, or there
+            is none.
         RetracError: See ``answering.open_features``.
     """
     sources = ExampleSource(train, "train"), ExampleSource(queries, "queries")
-    if not pairs:
-        raise InputError("pairs: expected at least one (query, training sample), got none")
+    check_pairs(pairs, *map(len, sources))
     questions, wanted = [_question(each) for each in attributors], torch.tensor(pairs)
     return [_of_method(store, question, *sources, wanted) for question in questions]
 
@@ -75,11 +76,6 @@ def _of_method(
             timesteps.append(own_timesteps[asked])
             bar.update(len(queries))
             del at  # or this checkpoint's weights stay while the next one loads
-    about = {
-        "method": question.attributor.method.name,
-        "checkpoint_steps": [c.step for c in setting.checkpoints],
-        "repeats": 1,
-        "projection": repr(question.projection),
-    }
+    about = {**about_terms(question.attributor, 1), "projection": repr(question.projection)}
     terms, of = (torch.stack(each, 1).cpu() for each in (values, timesteps))
     return Breakdown(pairs, terms, of, about)

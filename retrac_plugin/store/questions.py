@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol, cast
 
@@ -10,16 +11,7 @@ import torch
 from torch import Tensor
 
 from retrac_plugin.attribution.attributors import DiffusionAttributor, scores_by_itself
-from retrac_plugin.attribution.features import (
-    DIRECTIONS,
-    KEPT,
-    UNIT,
-    Side,
-    Treatment,
-    apart,
-    features_of,
-    joined,
-)
+from retrac_plugin.attribution.features import DIRECTIONS, KEPT, UNIT, Side, features_of, joined
 from retrac_plugin.attribution.passes import CheckpointPass
 from retrac_plugin.attribution.rescaling import keep_norm
 from retrac_plugin.attribution.setting import Setting
@@ -129,9 +121,8 @@ class OfPaper:
             return engine.features(noted, draws_each, projection=feature.projection)
 
         draws = self.attributor.query_draws
-        treatment = Treatment(
-            "timesteps apart", self.attributor.method.rescale, DIRECTIONS.draws_each, apart
-        )
+        method = self.attributor.method
+        treatment = replace(DIRECTIONS, name=method.name, rescale=method.rescale)
         rows = joined(features_of(at, queries, draws, "query", treatment, project)).features
         return rows, torch.cat(timesteps).view(rows.shape[:2])
 

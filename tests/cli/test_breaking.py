@@ -2,11 +2,10 @@
 
 import pytest
 import torch
-from click.testing import CliRunner
 
 from retrac_plugin import Scores
 from retrac_plugin.attribution.breakdown_files import Breakdown
-from retrac_plugin.cli import main
+from tests.cli.calling import called
 from tests.run_folders import write_all
 
 FEW = ("--timesteps", 2, "--method", "diffusion-retrac", "--method", "diffusion-tracin")
@@ -21,11 +20,6 @@ def asked(tmp_path_factory):
     called("featurize", *given, *FEW)
     more = ["--queries", files / "queries.safetensors", "-k", 2, "--breakdown"]
     return lambda out, *own: called("attribute", *given, *FEW, *more, "--out", out, *own)
-
-
-def called(*words):
-    done = CliRunner().invoke(main, [*map(str, words)])
-    assert done.exit_code == 0, done.output
 
 
 @pytest.mark.parametrize("name", ["diffusion-retrac", "diffusion-tracin"])

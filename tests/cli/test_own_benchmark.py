@@ -4,22 +4,15 @@ import json
 
 import pytest
 import torch
-from click.testing import CliRunner
 
 from retrac_plugin import Scores
-from retrac_plugin.cli import main
 from tests.adapters.latents.lora_run import write_lora_run
+from tests.cli.calling import called
 from tests.run_folders import write_all
 
 pytest.importorskip("matplotlib")
 
 METHODS = "retrac-ridge,trak,diffusion-retrac"
-
-
-def called(*words):
-    done = CliRunner().invoke(main, [*map(str, words)])
-    assert done.exit_code == 0, done.output
-    return done.output
 
 
 def benchmark(given, out, *more):

@@ -4,13 +4,11 @@ import json
 import re
 
 import pytest
-from click.testing import CliRunner
 
 from retrac_plugin.attribution.breakdown_files import Breakdown
-from retrac_plugin.cli import main
 from tests.adapters.latents.lora_run import write_lora_run
+from tests.cli.calling import called
 from tests.report.browser import accessibility_faults, launched, opened
-from tests.threads import threads_restored
 
 SCRIPT = "<script>document.title='x'</script>\"'&\n"
 NAME = "<img src=x onerror=alert(1)>\"'&\n{}.png"
@@ -21,12 +19,6 @@ LOOKS = [("light", 1280), ("dark", 390)]
 def browser():
     with launched() as started:
         yield started
-
-
-def called(*arguments):
-    with threads_restored():
-        done = CliRunner().invoke(main, [str(argument) for argument in arguments])
-    assert done.exit_code == 0, done.output
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from itertools import product
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -10,10 +10,9 @@ from typing import Any
 import click
 import torch
 
-from retrac_adapters.measuring.engine_benchmark.writing import machine
+from retrac_adapters.measuring.store_benchmark.results import added_to
 from retrac_adapters.measuring.store_benchmark.synthetic import ask, fill, plainly, reading
 from retrac_plugin.cli.telling import tell
-from retrac_plugin.files import write_atomically
 
 SHAPES = {"10 timesteps of 512": (10, 512), "one row of 4096": (4096,)}
 
@@ -37,17 +36,12 @@ def main(
 ) -> None:
     """Ask stores of random rows for top lists, and compare with reading their files plainly."""
     torch.set_num_threads(threads)
-    file = out / "results.json"
-    results: dict[str, Any] = json.loads(file.read_text()) if file.is_file() else {}
-    for name in shapes:
-        for count in samples:
+    with added_to(out / "results.json") as results:
+        for name, count in product(shapes, samples):
             folder = scratch / f"{count}-{name.replace(' ', '-')}-{rows}"
             found = _measure(folder, count, SHAPES[name], rows, rounds)
             results[f"{count} samples, {name}, {rows}, {threads} threads"] = found
             tell(f"{count} samples, {name}: {found}")
-    results["machine"] = machine()
-    text = json.dumps(results, indent=1)
-    write_atomically(file, lambda path: path.write_text(text, encoding="utf-8"))
 
 
 def _measure(

@@ -24,10 +24,9 @@ from diffusers import DDPMScheduler
 import retrac_plugin as retrac
 from retrac_adapters.measuring.engine_benchmark.timing import Contender, measure
 from retrac_adapters.measuring.engine_benchmark.workload import SIZES, Workload
-from retrac_adapters.measuring.engine_benchmark.writing import machine
+from retrac_adapters.measuring.store_benchmark.results import added_to
 from retrac_plugin import plugins
 from retrac_plugin.cli.telling import tell
-from retrac_plugin.files import write_atomically
 from retrac_plugin.store.attributing import fill
 from retrac_plugin.store.store import Store
 
@@ -48,19 +47,14 @@ PARTS = ("cost", "processes")
 def main(size: str, samples: int, rounds: int, parts: tuple[str, ...], out: Path) -> None:
     """Fill stores of random images, on one thread each."""
     torch.set_num_threads(1)
-    file = out / "filling.json"
-    results: dict[str, Any] = json.loads(file.read_text()) if file.is_file() else {}
-    if "cost" in parts:
-        for name, passes in METHODS.items():
+    of = f"{size}, {samples} passes"
+    with added_to(out / "filling.json") as results:
+        for name, passes in METHODS.items() if "cost" in parts else ():
             found = measure({name: _contender(size, samples, name, passes)}, rounds)[name]
-            results[f"{name}, {size}, {samples} passes"] = asdict(found) | {"ratio": found.ratio}
-    if "processes" in parts:
-        shared = _two_against_one(size, samples, rounds)
-        results[f"two processes, {size}, {samples} passes"] = shared
-    results["machine"] = machine()
-    text = json.dumps(results, indent=1)
-    write_atomically(file, lambda path: path.write_text(text, encoding="utf-8"))
-    tell(text)
+            results[f"{name}, {of}"] = asdict(found) | {"ratio": found.ratio}
+        if "processes" in parts:
+            results[f"two processes, {of}"] = _two_against_one(size, samples, rounds)
+    tell(json.dumps(results, indent=1))
 
 
 def _contender(size: str, samples: int, name: str, passes: int) -> Contender:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import product
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -15,9 +15,8 @@ import click
 import torch
 from torch import Tensor
 
-from retrac_adapters.measuring.engine_benchmark.writing import machine
+from retrac_adapters.measuring.store_benchmark.results import added_to
 from retrac_plugin.cli.telling import tell
-from retrac_plugin.files import write_atomically
 from retrac_plugin.store.index import FILE, HIGHEST, Index
 
 WIDTH, CENTRES, QUERIES, PIECE = 512, 1000, 100, 4096
@@ -33,16 +32,11 @@ SPREADS = {"around 1,000 centres": 1.0, "random": None}
 def main(samples: tuple[int, ...], kinds: tuple[str, ...], threads: int, out: Path) -> None:
     """Build indexes of rows of 512, and ask them and a scan for the ten highest of 100 queries."""
     torch.set_num_threads(threads)
-    file = out / "index.json"
-    results: dict[str, Any] = json.loads(file.read_text()) if file.is_file() else {}
-    for kind in kinds:
-        for count in samples:
+    with added_to(out / "index.json") as results:
+        for kind, count in product(kinds, samples):
             found = _measure(count, SPREADS[kind])
             results[f"{count} rows, {kind}, {threads} threads"] = found
             tell(f"{count} rows, {kind}: {found}")
-    results["machine"] = machine()
-    text = json.dumps(results, indent=1)
-    write_atomically(file, lambda path: path.write_text(text, encoding="utf-8"))
 
 
 def _measure(count: int, spread: float | None) -> dict[str, Any]:
